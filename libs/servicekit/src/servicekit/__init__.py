@@ -1,0 +1,1 @@
+"""Adapters every Modelport service needs; no business words, nothing heavy imported here."""
