@@ -1,0 +1,1 @@
+"""What every Modelport service speaks; imports only the standard library and msgspec."""

@@ -1,0 +1,84 @@
+"""What can be asked of a deployment, one struct per type."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from contracts.errors import FieldError, Permanent
+from contracts.export_options import field_of
+from contracts.vocabulary import DeploymentType
+
+
+class DownloadConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="download"):
+    """Nothing to choose."""
+
+
+class AutoScaling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    min_replicas: Annotated[int, Meta(ge=0, le=100)] = 1
+    max_replicas: Annotated[int, Meta(ge=1, le=100)] = 1
+    target_cpu_utilization: Annotated[int, Meta(ge=10, le=100)] = 70
+
+
+class PlatformEndpointConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="platform_endpoint"
+):
+    """How an endpoint is served; thresholds are the defaults of requests that name none."""
+
+    gpu_enabled: bool = False
+    auto_scaling: AutoScaling | None = None
+    max_batch_size: Annotated[int, Meta(ge=1, le=64)] = 8
+    max_queue_delay_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    instances: Annotated[int, Meta(ge=1, le=8)] = 1
+
+
+class EdgePackageConfig(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="edge_package"
+):
+    target_platform: str = "android"
+    includes_sample_code: bool = True
+
+
+class ContainerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="container"):
+    registry: str | None = None
+    image_name: str | None = None
+    image_tag: str = "latest"
+
+
+DeploymentConfig = DownloadConfig | PlatformEndpointConfig | EdgePackageConfig | ContainerConfig
+
+CONFIGS: dict[DeploymentType, type[DeploymentConfig]] = {
+    DeploymentType.DOWNLOAD: DownloadConfig,
+    DeploymentType.PLATFORM_ENDPOINT: PlatformEndpointConfig,
+    DeploymentType.EDGE_PACKAGE: EdgePackageConfig,
+    DeploymentType.CONTAINER: ContainerConfig,
+}
+
+
+def parse_deployment_config(deployment_type: DeploymentType, raw: dict[str, object] | None) -> DeploymentConfig:
+    """The typed `config` of a request; raises Permanent: "invalid_request" or, for what this release cannot do, "unsupported"."""
+    given = {"type": str(deployment_type), **(raw or {})}
+    try:
+        config = msgspec.convert(given, CONFIGS[deployment_type])
+    except msgspec.ValidationError as error:
+        field, message = field_of(error, "config")
+        raise Permanent("invalid_request", f"{field}: {message}", fields=(FieldError(field, message),)) from error
+    if isinstance(config, PlatformEndpointConfig):
+        _refuse_scaling(config)
+    return config
+
+
+def _refuse_scaling(config: PlatformEndpointConfig) -> None:
+    if config.gpu_enabled:
+        raise _unsupported("config.gpu_enabled", "no GPU serves endpoints in this release", "false")
+    scaling = config.auto_scaling
+    if scaling and (scaling.min_replicas, scaling.max_replicas) != (1, 1):
+        raise _unsupported(
+            "config.auto_scaling", "endpoints run as one replica in this release", "min_replicas 1 and max_replicas 1"
+        )
+
+
+def _unsupported(field: str, reason: str, works: str) -> Permanent:
+    return Permanent(
+        "unsupported", f"{field}: {reason}.", hint=f"What works: {works}.", fields=(FieldError(field, reason),)
+    )

@@ -1,0 +1,73 @@
+"""Where every object lies in the bucket: the design's tree, spelt once."""
+
+from pathlib import PurePosixPath
+from uuid import UUID
+
+from msgspec import Struct
+
+from contracts.vocabulary import ExportFormat
+
+MODEL_FILES: dict[ExportFormat, str] = {
+    ExportFormat.ONNX: "model.onnx",
+    ExportFormat.TENSORRT: "model.engine",
+    ExportFormat.COREML: "model.mlpackage.zip",
+    ExportFormat.TFLITE: "model.tflite",
+    ExportFormat.OPENVINO: "model.openvino.zip",
+    ExportFormat.TORCHSCRIPT: "model.torchscript",
+}
+PACKAGE = "export-package.zip"
+METADATA = "metadata.json"
+PARITY_REPORT = "parity_report.json"
+GOLDENS = "golden_vectors.npz"
+LOG = "log.txt"
+
+
+class ObjectRef(Struct, frozen=True, kw_only=True):
+    """One stored object: its key, the SHA-256 of its bytes in hex, and its size."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+def upload(user_id: UUID, upload_id: UUID, filename: str) -> str:
+    """Only the last path component of `filename` is used."""
+    return f"uploads/{user_id}/{upload_id}/{PurePosixPath(filename.replace(chr(92), '/')).name}"
+
+
+def export_root(job_id: UUID) -> str:
+    return f"exports/{job_id}/"
+
+
+def export_file(job_id: UUID, path: str) -> str:
+    return export_root(job_id) + path
+
+
+def attempt_file(job_id: UUID, attempt: int, path: str) -> str:
+    """What a worker writes; a worker that was overtaken never touches its successor's files."""
+    return f"exports/{job_id}/attempts/{attempt}/{path}"
+
+
+def edge_package(deployment_id: UUID) -> str:
+    return f"edge-packages/{deployment_id}.zip"
+
+
+def container_package(deployment_id: UUID) -> str:
+    return f"container-packages/{deployment_id}.zip"
+
+
+def triton_root(deployment_id: UUID) -> str:
+    return f"triton-models/{deployment_id}/"
+
+
+def triton_model(deployment_id: UUID, model_version: int, export_format: ExportFormat) -> str:
+    return f"{triton_root(deployment_id)}{model_version}/{MODEL_FILES[export_format]}"
+
+
+def triton_config(deployment_id: UUID) -> str:
+    return f"{triton_root(deployment_id)}config.pbtxt"
+
+
+def triton_model_name(deployment_id: UUID) -> str:
+    """The model's name inside Triton."""
+    return f"d-{deployment_id.hex}"

@@ -1,0 +1,202 @@
+"""metadata.json, schema v1: everything that a program needs to run an exported model exactly as its trainer did.
+
+The arithmetic, in this order and in float32 unless a kernel says otherwise:
+picture RGB uint8 -> resize (`kernel`) -> crop or pad -> `(u8 * scale - mean) / std` -> layout -> model -> decoder -> confidence filter
+(`score > confidence_threshold`) -> class-aware NMS (`iou > iou_threshold` suppresses) -> `max_detections` -> boxes in source pixels.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, json
+
+from contracts.vocabulary import Decoder, ExportFormat, Framework, Kernel, Proof, ResizeMethod, TaskType
+
+SCHEMA_VERSION = 1
+
+Positive = Annotated[int, Meta(gt=0)]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Triple = tuple[float, float, float]
+
+
+class Section(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A part of metadata.json; unknown fields are tolerated, so that older readers read newer packages."""
+
+
+class ModelInfo(Section, kw_only=True):
+    framework: Framework
+    task_type: TaskType
+    model_name: str
+    export_format: ExportFormat
+    version: Positive = 1
+
+
+class Resize(Section, kw_only=True):
+    """`size` and `resize_to` are [height, width] in pixels."""
+
+    method: ResizeMethod
+    size: tuple[Positive, Positive]
+    kernel: Kernel
+    resize_to: tuple[Positive, Positive] | None = None
+    """stretch_crop: the size before the cut; short_side_crop: the short side, given twice."""
+    fill_value: Annotated[int, Meta(ge=0, le=255)] = 114
+    scale_up: bool = True
+    """letterbox: whether a picture smaller than `size` is enlarged."""
+    center: bool = True
+    """letterbox: padding on both sides (True) or right and bottom only (False)."""
+    stride: Positive = 32
+
+
+class Normalize(Section, kw_only=True):
+    """`(u8 * scale - mean) / std` in float32; `embedded` says that the graph does it and takes uint8."""
+
+    method: Literal["standard"] = "standard"
+    scale: float = 1 / 255
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
+    embedded: bool = False
+
+
+class TensorFormat(Section, kw_only=True):
+    """What the wrapper reads and what it gives to the model."""
+
+    input_layout: Literal["HWC"] = "HWC"
+    output_layout: Literal["NCHW", "NHWC"] = "NCHW"
+    color_space: Literal["RGB", "BGR"] = "RGB"
+    dtype: Literal["float32", "uint8"] = "float32"
+    exif_orientation: Literal["applied", "ignored"] = "applied"
+
+
+class Preprocessing(Section, kw_only=True):
+    resize: Resize
+    normalize: Normalize
+    format: TensorFormat
+
+
+class Nms(Section, kw_only=True):
+    """`embedded` says that the graph suppresses already; then its own thresholds bound what can be asked for."""
+
+    enabled: bool = False
+    embedded: bool = False
+    iou_threshold: Fraction = 0.45
+    confidence_threshold: Fraction = 0.25
+    max_detections: Positive = 300
+    class_agnostic: bool = False
+
+
+class OutputFormat(Section, kw_only=True):
+    bbox_format: Literal["xyxy"] | None = None
+    coordinates: Literal["absolute"] | None = None
+
+
+class Postprocessing(Section, kw_only=True):
+    decoder: Decoder
+    nms: Nms
+    output_format: OutputFormat
+    top_k: Positive = 5
+    """Classification: how many classes a prediction lists."""
+
+
+class TensorSpec(Section, kw_only=True):
+    """One input or output, read from the exported model; -1 is a dynamic dimension."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    format: str
+    description: str = ""
+
+
+class ModelClass(Section, kw_only=True):
+    id: Annotated[int, Meta(ge=0)]
+    name: str
+
+
+class Performance(Section, kw_only=True):
+    """Measured by the job itself, on the machine that it names, with the artefact's own runtime."""
+
+    inference_latency_ms: float
+    throughput_fps: float
+    hardware: str
+    runtime: str
+    batch_size: Positive = 1
+    source_latency_ms: float | None = None
+
+
+class OutputParity(Section, kw_only=True):
+    """One output tensor of the artefact against the source, over all parity inputs."""
+
+    name: str
+    max_abs: float
+    mean_abs: float
+    cosine: float
+    max_abs_allowed: float
+
+
+class ParitySummary(Section, kw_only=True):
+    """`min_iou` and `matched_fraction` speak of final predictions; see parity_report.json for each input."""
+
+    proof: Proof
+    inputs: int
+    non_square_inputs: int
+    outputs: tuple[OutputParity, ...]
+    predictions_source: int
+    predictions_matched: int
+    max_confidence_difference: float
+    min_iou: float | None = None
+    max_box_difference_px: float | None = None
+
+
+class FileDigest(Section, kw_only=True):
+    path: str
+    sha256: Sha256
+    size_bytes: Annotated[int, Meta(ge=0)]
+
+
+class Provenance(Section, kw_only=True):
+    """What this artefact was made from and with; nothing here depends on the clock."""
+
+    checkpoint_sha256: Sha256
+    export_options: dict[str, object]
+    optimization: dict[str, object]
+    toolchain: dict[str, str]
+
+
+class Sizes(Section, kw_only=True):
+    """Bytes of the source weights and of the artefact."""
+
+    original_size_bytes: int
+    exported_size_bytes: int
+    compression_ratio: float
+
+
+class ModelMetadata(Section, kw_only=True):
+    """The whole of metadata.json."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model_info: ModelInfo
+    model_file: str
+    preprocessing: Preprocessing
+    postprocessing: Postprocessing
+    input_spec: TensorSpec
+    output_spec: dict[str, TensorSpec]
+    classes: tuple[ModelClass, ...]
+    parity: ParitySummary
+    provenance: Provenance
+    sizes: Sizes
+    performance: Performance | None = None
+    runtime_wrappers: dict[str, str] = {}
+    files: tuple[FileDigest, ...] = ()
+
+
+def any_json(kind: type) -> dict[str, object]:
+    """Schema hook: a field typed `object` holds any JSON value."""
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError(kind)
+
+
+def metadata_json_schema() -> dict[str, object]:
+    """JSON Schema (2020-12) of metadata.json."""
+    schema: dict[str, object] = json.schema(ModelMetadata, schema_hook=any_json)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Modelport metadata.json v1", **schema}
