@@ -1,0 +1,45 @@
+# Modelport: every command of the project. `make` alone lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv/bin
+# Compiled bytecode halves the start of every service.
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-demo setup-test demo up test check gen bench compose-check clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: setup-test ## install everything that demo, test, check and bench need
+
+setup-demo:
+	@$(PYTHON) deploy/environments.py demo
+
+setup-test:
+	@$(PYTHON) deploy/environments.py test
+
+demo: setup-demo ## the whole main job on real input, with a summary
+	@$(VENV)/python -m demo
+
+up: setup-demo ## start the embedded stack and keep it up until Ctrl-C
+	@$(VENV)/python -m embedded up
+
+test: setup-test ## every test: unit, integration, packaging, end to end
+	@$(VENV)/python -m pytest
+
+check: setup-test ## format, lint, strict types, import rules, generated files
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/codespell
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+	@$(VENV)/python -m contracts.generate --check
+
+gen: setup-test ## write the generated documents
+	@$(VENV)/python -m contracts.generate
+
+bench: setup-test ## side-by-side benchmarks into bench/RESULTS.md
+	@$(VENV)/python -m bench
+
+clean: ## remove the stack's state and the caches, keep the environments
+	rm -rf .modelport .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

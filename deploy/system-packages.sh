@@ -1,0 +1,42 @@
+#!/bin/sh
+# Installs the system packages of one layer: `system-packages.sh demo|test`.
+# As root they come by apt-get; otherwise the missing ones are named with the line that installs them.
+set -eu
+
+case "${1:-}" in
+    demo) required="bwrap:bubblewrap setpriv:util-linux"; wanted="" ;;
+    test) required="bwrap:bubblewrap setpriv:util-linux"; wanted="docker-compose:docker-compose" ;;
+    *) echo "usage: $0 demo|test" >&2; exit 2 ;;
+esac
+
+missing_of() {
+    for pair in $1; do
+        command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s ' "${pair##*:}"
+    done
+}
+
+install() {
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086
+    apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends $1 >/dev/null
+}
+
+missing=$(missing_of "$required")
+optional=$(missing_of "$wanted")
+if [ -z "$missing$optional" ]; then
+    echo "system packages: all there"
+    exit 0
+fi
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+    if install "$missing$optional"; then
+        echo "system packages: installed $missing$optional"
+        exit 0
+    fi
+    missing=$(missing_of "$required")
+fi
+[ -z "$optional" ] || echo "system packages: $optional(optional) not available; the tests that need them are skipped"
+if [ -n "$missing" ]; then
+    echo "system packages: missing $missing" >&2
+    echo "  install with: sudo apt-get install -y --no-install-recommends $missing" >&2
+    exit 1
+fi
