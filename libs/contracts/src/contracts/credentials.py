@@ -12,7 +12,7 @@ import zlib
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 API_KEY_PREFIX = "pk"
-TOKEN_PREFIX = "mp"
+USER_PREFIX = "mp"
 RANDOM_LENGTH = 30
 CHECKSUM_LENGTH = 6
 SHOWN_LENGTH = 8

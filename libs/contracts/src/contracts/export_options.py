@@ -1,7 +1,7 @@
 """What can be asked of an export, one struct per format; `parse_export_options` is the only way in.
 
 An option is honoured or refused by name: unknown fields are errors, and options that no worker executes yet are refused by
-`unsupported_options`.
+`contracts.capabilities`.
 """
 
 from typing import Annotated, Literal
@@ -31,7 +31,7 @@ class CommonOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     embed_nms: bool = False
 
 
-class OnnxOptions(CommonOptions, tag_field="format", tag="onnx"):
+class OnnxOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="onnx"):
     """`dynamic_axes` maps "input" and "output" to dynamic axes (0 batch, 2 height, 3 width), as torch.onnx does.
 
     None, the default, makes the batch dynamic; {} fixes every dimension.
@@ -42,19 +42,19 @@ class OnnxOptions(CommonOptions, tag_field="format", tag="onnx"):
     optimize_for_inference: bool = True
 
 
-class TensorRtOptions(CommonOptions, tag_field="format", tag="tensorrt"):
+class TensorRtOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="tensorrt"):
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
     max_batch_size: Batch = 32
     workspace_size_gb: Annotated[float, Meta(gt=0, le=64)] = 4
 
 
-class CoreMlOptions(CommonOptions, tag_field="format", tag="coreml"):
+class CoreMlOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="coreml"):
     minimum_deployment_target: Literal["iOS15", "iOS16", "iOS17", "iOS18"] = "iOS16"
     compute_units: Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"] = "all"
     precision: Literal["fp32", "fp16"] = "fp16"
 
 
-class TfliteOptions(CommonOptions, tag_field="format", tag="tflite"):
+class TfliteOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="tflite"):
     quantization: Literal["none", "dynamic", "full_integer"] = "none"
     supported_ops: tuple[Literal["TFLITE_BUILTINS", "SELECT_TF_OPS"], ...] = ("TFLITE_BUILTINS",)
 
@@ -65,12 +65,12 @@ class ModelOptimizerArgs(Struct, frozen=True, forbid_unknown_fields=True):
     data_type: Literal["FP32", "FP16"] | None = None
 
 
-class OpenVinoOptions(CommonOptions, tag_field="format", tag="openvino"):
+class OpenVinoOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="openvino"):
     precision: Literal["FP32", "FP16", "INT8"] = "FP32"
     model_optimizer_args: ModelOptimizerArgs | None = None
 
 
-class TorchScriptOptions(CommonOptions, tag_field="format", tag="torchscript"):
+class TorchScriptOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="torchscript"):
     method: Literal["trace", "script"] = "trace"
     optimize_for_mobile: bool = False
 

@@ -23,7 +23,7 @@ class Section(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """A part of metadata.json; unknown fields are tolerated, so that older readers read newer packages."""
 
 
-class ModelInfo(Section, kw_only=True):
+class ModelInfo(Section, frozen=True, kw_only=True):
     framework: Framework
     task_type: TaskType
     model_name: str
@@ -31,7 +31,7 @@ class ModelInfo(Section, kw_only=True):
     version: Positive = 1
 
 
-class Resize(Section, kw_only=True):
+class Resize(Section, frozen=True, kw_only=True):
     """`size` and `resize_to` are [height, width] in pixels."""
 
     method: ResizeMethod
@@ -47,7 +47,7 @@ class Resize(Section, kw_only=True):
     stride: Positive = 32
 
 
-class Normalize(Section, kw_only=True):
+class Normalize(Section, frozen=True, kw_only=True):
     """`(u8 * scale - mean) / std` in float32; `embedded` says that the graph does it and takes uint8."""
 
     method: Literal["standard"] = "standard"
@@ -57,7 +57,7 @@ class Normalize(Section, kw_only=True):
     embedded: bool = False
 
 
-class TensorFormat(Section, kw_only=True):
+class TensorFormat(Section, frozen=True, kw_only=True):
     """What the wrapper reads and what it gives to the model."""
 
     input_layout: Literal["HWC"] = "HWC"
@@ -67,13 +67,13 @@ class TensorFormat(Section, kw_only=True):
     exif_orientation: Literal["applied", "ignored"] = "applied"
 
 
-class Preprocessing(Section, kw_only=True):
+class Preprocessing(Section, frozen=True, kw_only=True):
     resize: Resize
     normalize: Normalize
     format: TensorFormat
 
 
-class Nms(Section, kw_only=True):
+class Nms(Section, frozen=True, kw_only=True):
     """`embedded` says that the graph suppresses already; then its own thresholds bound what can be asked for."""
 
     enabled: bool = False
@@ -84,12 +84,12 @@ class Nms(Section, kw_only=True):
     class_agnostic: bool = False
 
 
-class OutputFormat(Section, kw_only=True):
+class OutputFormat(Section, frozen=True, kw_only=True):
     bbox_format: Literal["xyxy"] | None = None
     coordinates: Literal["absolute"] | None = None
 
 
-class Postprocessing(Section, kw_only=True):
+class Postprocessing(Section, frozen=True, kw_only=True):
     decoder: Decoder
     nms: Nms
     output_format: OutputFormat
@@ -97,7 +97,7 @@ class Postprocessing(Section, kw_only=True):
     """Classification: how many classes a prediction lists."""
 
 
-class TensorSpec(Section, kw_only=True):
+class TensorSpec(Section, frozen=True, kw_only=True):
     """One input or output, read from the exported model; -1 is a dynamic dimension."""
 
     name: str
@@ -107,12 +107,12 @@ class TensorSpec(Section, kw_only=True):
     description: str = ""
 
 
-class ModelClass(Section, kw_only=True):
+class ModelClass(Section, frozen=True, kw_only=True):
     id: Annotated[int, Meta(ge=0)]
     name: str
 
 
-class Performance(Section, kw_only=True):
+class Performance(Section, frozen=True, kw_only=True):
     """Measured by the job itself, on the machine that it names, with the artefact's own runtime."""
 
     inference_latency_ms: float
@@ -123,7 +123,7 @@ class Performance(Section, kw_only=True):
     source_latency_ms: float | None = None
 
 
-class OutputParity(Section, kw_only=True):
+class OutputParity(Section, frozen=True, kw_only=True):
     """One output tensor of the artefact against the source, over all parity inputs."""
 
     name: str
@@ -133,7 +133,7 @@ class OutputParity(Section, kw_only=True):
     max_abs_allowed: float
 
 
-class ParitySummary(Section, kw_only=True):
+class ParitySummary(Section, frozen=True, kw_only=True):
     """`min_iou` and `matched_fraction` speak of final predictions; see parity_report.json for each input."""
 
     proof: Proof
@@ -147,13 +147,13 @@ class ParitySummary(Section, kw_only=True):
     max_box_difference_px: float | None = None
 
 
-class FileDigest(Section, kw_only=True):
+class FileDigest(Section, frozen=True, kw_only=True):
     path: str
     sha256: Sha256
     size_bytes: Annotated[int, Meta(ge=0)]
 
 
-class Provenance(Section, kw_only=True):
+class Provenance(Section, frozen=True, kw_only=True):
     """What this artefact was made from and with; nothing here depends on the clock."""
 
     checkpoint_sha256: Sha256
@@ -162,7 +162,7 @@ class Provenance(Section, kw_only=True):
     toolchain: dict[str, str]
 
 
-class Sizes(Section, kw_only=True):
+class Sizes(Section, frozen=True, kw_only=True):
     """Bytes of the source weights and of the artefact."""
 
     original_size_bytes: int
@@ -170,7 +170,7 @@ class Sizes(Section, kw_only=True):
     compression_ratio: float
 
 
-class ModelMetadata(Section, kw_only=True):
+class ModelMetadata(Section, frozen=True, kw_only=True):
     """The whole of metadata.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
