@@ -5,13 +5,13 @@ picture RGB uint8 -> resize (`kernel`) -> crop or pad -> `(u8 * scale - mean) / 
 (`score > confidence_threshold`) -> class-aware NMS (`iou > iou_threshold` suppresses) -> `max_detections` -> boxes in source pixels.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, json
 
 from contracts.vocabulary import Decoder, ExportFormat, Framework, Kernel, Proof, ResizeMethod, TaskType
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 Positive = Annotated[int, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
