@@ -1,0 +1,83 @@
+"""`python -m embedded up`: the stack in the foreground, until Ctrl-C or SIGTERM."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from contracts.errors import Permanent
+from servicekit.settings import load
+
+from embedded.program import StartError
+from embedded.settings import EmbeddedSettings
+from embedded.stack import Stack, StackFile
+
+PR_SET_PDEATHSIG = 1
+USAGE = "usage: python -m embedded up"
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 after a clean stop, 1 where the stack could not start, 2 for a wrong call."""
+    if arguments != ["up"]:
+        print(USAGE, file=sys.stderr)
+        return 2
+    _end_with_make()
+    try:
+        return asyncio.run(_up(load(EmbeddedSettings)))
+    except (StartError, Permanent) as error:
+        print(f"\nThe stack did not start. {error}", file=sys.stderr)
+        return 1
+
+
+async def _up(settings: EmbeddedSettings) -> int:
+    told = _printer()
+    stack = Stack(settings, told)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    starting = asyncio.create_task(stack.start())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+    else:
+        print(_summary(await starting, stack), flush=True)
+        await stop.wait()
+    told("stopping")
+    await stack.stop()
+    told("stopped")
+    return 0
+
+
+def _printer() -> Callable[[str], None]:
+    began = time.monotonic()
+    return lambda line: print(f"[{time.monotonic() - began:5.1f} s] {line}", flush=True)
+
+
+def _summary(running: StackFile, stack: Stack) -> str:
+    rows = {
+        "gateway": running.gateway_url,
+        "API pages": f"{running.gateway_url}/schema",
+        "inference": running.proxy_url,
+        "NATS": running.nats_url,
+        "S3": running.s3_url,
+        "traces": running.traces_url,
+        "token": running.token,
+        "logs": str(stack.home / "logs"),
+    }
+    lines = "".join(f"  {name:<10} {value}\n" for name, value in rows.items())
+    return f"\nThe stack is up (Ctrl-C stops it):\n{lines}"
+
+
+def _end_with_make() -> None:
+    """Started by make, we stop when make is killed: nobody else could stop us then."""
+    if "MAKELEVEL" in os.environ:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

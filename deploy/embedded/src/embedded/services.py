@@ -1,0 +1,91 @@
+"""The five services as programs: their module, their port, and exactly the settings that each one needs."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from servicekit.servers import LOOPBACK
+
+from embedded.ports import Ports
+from embedded.program import Program, answers
+from embedded.secrets import Secrets
+
+USER, DATABASE, BUCKET, REGION = "modelport", "modelport", "vision-platform", "us-east-1"
+
+
+class Service(msgspec.Struct, frozen=True):
+    """`needs` names groups of settings, see `_groups`."""
+
+    module: str
+    needs: tuple[str, ...]
+
+
+SERVICES: Mapping[str, Service] = {
+    "gateway": Service("gateway", ("bus", "postgres", "s3", "pepper", "admin", "traces", "proxy")),
+    "export-worker": Service("export_worker", ("bus", "s3", "work")),
+    "packager": Service("packager", ("bus", "s3", "work")),
+    "deployer": Service("deployer", ("bus", "s3", "triton", "proxy", "work")),
+    "inference-proxy": Service("inference_proxy", ("bus", "postgres", "pepper", "triton", "proxy")),
+}
+
+
+def dsn(ports: Ports, secrets: Secrets, database: str = DATABASE) -> str:
+    return f"postgresql://{USER}:{secrets.postgres_password}@{LOOPBACK}:{ports.postgres}/{database}"
+
+
+def url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
+def service_programs(home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> tuple[Program, ...]:
+    """All five, ready when their /readyz answers."""
+    return tuple(_program(name, home, ports, secrets, environment) for name in SERVICES)
+
+
+def _program(name: str, home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> Program:
+    service = SERVICES[name]
+    port: int = getattr(ports, service.module)
+    work = home / "work" / name
+    work.mkdir(parents=True, exist_ok=True)
+    groups = _groups(ports, secrets, work)
+    settings = {key: value for group in service.needs for key, value in groups[group].items()}
+    listen = {"MODELPORT_HOST": LOOPBACK, "MODELPORT_PORT": str(port)}
+    tracing = {
+        "OTEL_SERVICE_NAME": name,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url(ports.traces),
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    }
+    return Program(
+        name=name,
+        argv=(sys.executable, "-m", service.module),
+        cwd=str(work),
+        env=environment | tracing | listen | settings,
+        ports=(port,),
+        ready=answers(f"{url(port)}/readyz"),
+        stop_grace_s=5.0,
+    )
+
+
+def _groups(ports: Ports, secrets: Secrets, work: Path) -> dict[str, dict[str, str]]:
+    return {
+        "bus": {"MODELPORT_NATS_URL": f"nats://{LOOPBACK}:{ports.nats}"},
+        "postgres": {"MODELPORT_POSTGRES_DSN": dsn(ports, secrets)},
+        "s3": {
+            "MODELPORT_S3_ENDPOINT": url(ports.s3.s3),
+            "MODELPORT_S3_PUBLIC_ENDPOINT": url(ports.s3.s3),
+            "MODELPORT_S3_ACCESS_KEY": secrets.s3_access_key,
+            "MODELPORT_S3_SECRET_KEY": secrets.s3_secret_key,
+            "MODELPORT_S3_BUCKET": BUCKET,
+            "MODELPORT_S3_REGION": REGION,
+        },
+        "pepper": {"MODELPORT_KEY_PEPPER": secrets.key_pepper},
+        "admin": {"MODELPORT_BOOTSTRAP_TOKEN": secrets.admin_token},
+        "triton": {
+            "MODELPORT_TRITON_HTTP_URL": url(ports.triton_http),
+            "MODELPORT_TRITON_GRPC_URL": f"{LOOPBACK}:{ports.triton_grpc}",
+        },
+        "proxy": {"MODELPORT_PROXY_PUBLIC_URL": url(ports.inference_proxy)},
+        "traces": {"MODELPORT_TRACES_URL": url(ports.traces)},
+        "work": {"MODELPORT_WORK_DIR": str(work)},
+    }

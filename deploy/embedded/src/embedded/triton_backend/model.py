@@ -1,0 +1,62 @@
+"""Triton Python backend named `onnxruntime`: a config.pbtxt written for the native backend serves unchanged.
+
+Runs inside Triton's own environment (numpy 1), one process per model instance. One reply per request, always.
+"""
+
+import json
+import os
+
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb_utils
+
+THREADS_PARAMETER = "intra_op_thread_count"
+
+
+class TritonPythonModel:
+    """One loaded model version; Triton calls the three methods below by name."""
+
+    @staticmethod
+    def auto_complete_config(config):
+        """The deployer writes a full config.pbtxt: nothing to complete."""
+        return config
+
+    def initialize(self, args):
+        """Load `<repository>/<version>/model.onnx`; threads from the parameter `intra_op_thread_count` (0 = all cores)."""
+        config = json.loads(args["model_config"])
+        filename = config.get("default_model_filename") or "model.onnx"
+        path = os.path.join(args["model_repository"], args["model_version"], filename)
+        parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = int(parameters.get(THREADS_PARAMETER, "0"))
+        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.inputs = [tensor["name"] for tensor in config["input"]]
+        self.outputs = [tensor["name"] for tensor in config["output"]]
+        self.batched = config.get("max_batch_size", 0) > 0
+
+    def execute(self, requests):
+        """Run the requests that Triton's batcher handed over together, as one batch where the model has a batch axis."""
+        try:
+            feeds = [self._feed(request) for request in requests]
+            if self.batched and len(feeds) > 1:
+                return self._run_joined(feeds)
+            return [self._reply(self.session.run(self.outputs, feed)) for feed in feeds]
+        except Exception as error:  # Triton drops the whole batch, without a word to the clients, if this escapes
+            return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error))) for _ in requests]
+
+    def _feed(self, request):
+        return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
+
+    def _run_joined(self, feeds):
+        """Concatenate along the batch axis, run once, cut the outputs back into one reply per request."""
+        joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in self.inputs}
+        arrays, start, replies = self.session.run(self.outputs, joined), 0, []
+        for feed in feeds:
+            rows = feed[self.inputs[0]].shape[0]
+            replies.append(self._reply([array[start : start + rows] for array in arrays]))
+            start += rows
+        return replies
+
+    def _reply(self, arrays):
+        tensors = [pb_utils.Tensor(name, array) for name, array in zip(self.outputs, arrays, strict=True)]
+        return pb_utils.InferenceResponse(tensors)
