@@ -1,0 +1,1 @@
+"""The `modelport` command: a thin skin over the SDK."""

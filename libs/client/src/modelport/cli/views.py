@@ -1,0 +1,212 @@
+"""How answers look in a terminal; nothing here talks to a server."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from contracts.capabilities import ExportCapabilities
+from modelport.models import (
+    ApiKey,
+    Deployment,
+    DeploymentEvent,
+    ExportJob,
+    Inference,
+    NewUser,
+    Token,
+    TrainingJob,
+    Usage,
+    User,
+)
+
+ONCE = "It is shown once: keep it."
+COLOURS = {
+    "completed": "green",
+    "active": "green",
+    "verified": "green",
+    "running": "cyan",
+    "deploying": "cyan",
+    "pending": "yellow",
+    "evaluated": "yellow",
+    "built": "yellow",
+    "inactive": "yellow",
+    "failed": "red",
+    "cancelled": "magenta",
+}
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> RenderableType:
+    """A plain table, or a sentence where there is nothing."""
+    grid = Table(*headers, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        grid.add_row(*row)
+    return grid if grid.row_count else Text("Nothing here yet.")
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> Table:
+    """Names and values of one thing; empty values are left out."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in pairs:
+        if value not in (None, "", {}):
+            grid.add_row(Text(name, style="bold"), value if isinstance(value, Text) else Text(str(value)))
+    return grid
+
+
+def word(value: object) -> Text:
+    """A status or proof in its colour."""
+    return Text(str(value or ""), style=COLOURS.get(str(value), ""))
+
+
+def size(count: int | None) -> str:
+    """Bytes as people read them."""
+    if count is None:
+        return ""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def when(moment: datetime | None) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+
+
+def trainings(found: Sequence[TrainingJob]) -> RenderableType:
+    headers = ("ID", "MODEL", "FRAMEWORK", "TASK", "CREATED")
+    return table(headers, ((str(t.id), t.model_name, t.framework, t.task_type, when(t.created_at)) for t in found))
+
+
+def training(found: TrainingJob) -> RenderableType:
+    return facts(
+        (
+            ("training", found.id),
+            ("model", f"{found.model_name} ({found.framework}, {found.task_type})"),
+            ("checkpoint", found.checkpoint_path),
+        )
+    )
+
+
+def exports(found: Sequence[ExportJob]) -> RenderableType:
+    headers = ("ID", "VERSION", "FORMAT", "STATUS", "PROOF", "SIZE", "CREATED")
+    return table(headers, (_export_row(job) for job in found))
+
+
+def _export_row(job: ExportJob) -> tuple[RenderableType, ...]:
+    version = f"v{job.version}" + (f" {job.version_tag}" if job.version_tag else "") + (" *" if job.is_default else "")
+    size_text, created = size(job.model_size_bytes), when(job.created_at)
+    return str(job.id), version, job.export_format, word(job.status), word(job.proof), size_text, created
+
+
+def export(job: ExportJob) -> RenderableType:
+    """One job, with its error in full."""
+    lines: list[tuple[str, object]] = [
+        ("job", job.id),
+        ("training", job.training_job_id),
+        ("version", f"v{job.version}" + (" (default)" if job.is_default else "")),
+        ("tag", job.version_tag),
+        ("format", job.export_format),
+        ("status", word(job.status)),
+        ("proof", word(job.proof)),
+        ("model size", size(job.model_size_bytes)),
+        ("package", job.export_package_path),
+        ("trace", job.trace_id),
+    ]
+    if job.error:
+        lines += [
+            ("error", Text(f"{job.error.message} [{job.error.code}]", style="red")),
+            ("at", " / ".join(part for part in (job.error.stage, job.error.operator) if part)),
+            ("cause", job.error.cause),
+            ("hint", job.error.hint),
+        ]
+    return facts(lines)
+
+
+def capabilities(found: Sequence[ExportCapabilities]) -> RenderableType:
+    headers = ("FRAMEWORK", "FORMAT", "SUPPORTED", "QUALITY", "PREPROCESSING", "NOW", "WHY NOT")
+    rows: list[tuple[RenderableType, ...]] = []
+    for answer in found:
+        for name, cell in answer.formats.items():
+            live = answer.live.get(name)
+            now = Text("yes", style="green") if live and live.available else Text("no", style="yellow")
+            how = "embedded" if cell.preprocessing_embedded else "in the wrapper"
+            supported = Text("yes", style="green") if cell.supported else Text("no", style="red")
+            reason = cell.reason or (live.reason if live else "")
+            rows.append((answer.framework, name, supported, cell.quality, how, now, reason))
+    return table(headers, rows)
+
+
+def deployments(found: Sequence[Deployment]) -> RenderableType:
+    headers = ("ID", "NAME", "TYPE", "STATUS", "REQUESTS", "CREATED")
+    rows = (
+        (str(d.id), d.name, d.deployment_type, word(d.status), str(d.request_count), when(d.created_at)) for d in found
+    )
+    return table(headers, rows)
+
+
+def deployment(found: Deployment) -> RenderableType:
+    lines: list[tuple[str, object]] = [
+        ("deployment", found.id),
+        ("name", found.name),
+        ("type", found.deployment_type),
+        ("status", word(found.status)),
+        ("endpoint", found.endpoint_url),
+    ]
+    if found.error:
+        lines += [("error", Text(found.error.message, style="red")), ("hint", found.error.hint)]
+    if found.api_key:
+        lines += [("api key", Text(found.api_key, style="bold")), ("", ONCE)]
+    return facts(lines)
+
+
+def with_key(found: Deployment, api_key: str | None) -> Deployment:
+    """The settled deployment together with the key that only its creation told."""
+    return msgspec.structs.replace(found, api_key=api_key)
+
+
+def history(found: Sequence[DeploymentEvent]) -> RenderableType:
+    rows = ((when(e.created_at), e.event_type, e.status_before or "", e.status_after or "") for e in found)
+    return table(("WHEN", "EVENT", "BEFORE", "AFTER"), rows)
+
+
+def usage(found: Usage) -> RenderableType:
+    mean = found.total_inference_time_ms / found.request_count if found.request_count else None
+    return facts(
+        (
+            ("requests", found.request_count),
+            ("errors", found.error_count),
+            ("last request", when(found.last_request_at)),
+            ("time in all", f"{found.total_inference_time_ms:.0f} ms"),
+            ("mean", f"{mean:.1f} ms" if mean is not None else None),
+        )
+    )
+
+
+def users(found: Sequence[User]) -> RenderableType:
+    rows = ((str(u.id), u.name, u.tier, when(u.created_at)) for u in found)
+    return table(("ID", "NAME", "TIER", "CREATED"), rows)
+
+
+def new_user(found: NewUser) -> RenderableType:
+    return facts((("user", found.id), ("token", found.token), ("", ONCE)))
+
+
+def token(found: Token) -> RenderableType:
+    return facts((("token", found.token), ("", ONCE)))
+
+
+def api_key(found: ApiKey) -> RenderableType:
+    return facts((("api key", found.api_key), ("", ONCE)))
+
+
+def inference(found: Inference) -> RenderableType:
+    rows = (
+        (p.class_name, f"{p.confidence:.4f}", ", ".join(f"{value:.1f}" for value in p.bbox or ()))
+        for p in found.predictions
+    )
+    summary = Text(f"{len(found.predictions)} predictions, {found.latency_ms:.1f} ms, model {found.model_version}")
+    return Group(table(("CLASS", "CONFIDENCE", "BOX"), rows), summary)

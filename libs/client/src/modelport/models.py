@@ -1,0 +1,195 @@
+"""What the gateway and the proxy answer. Unknown fields are tolerated, so that an older client reads a newer server."""
+
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from contracts.errors import ErrorInfo
+from contracts.model_package import ParitySummary
+from contracts.vocabulary import (
+    DeploymentStatus,
+    DeploymentType,
+    ExportFormat,
+    ExportStage,
+    ExportStatus,
+    Framework,
+    Proof,
+    Scope,
+    TaskType,
+    Tier,
+)
+
+T = TypeVar("T")
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """Base of all answers."""
+
+
+class Page(Answer, Generic[T], frozen=True, kw_only=True):
+    """One page of a list; `next_cursor` is None on the last one."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+class UploadTicket(Answer, frozen=True, kw_only=True):
+    """Where to PUT a file, and the `uri` by which it is known afterwards."""
+
+    uri: str
+    upload_url: str
+    headers: dict[str, str] = {}
+
+
+class TrainingJob(Answer, frozen=True, kw_only=True):
+    id: UUID
+    framework: Framework
+    task_type: TaskType
+    model_name: str
+    checkpoint_path: str
+    classes: list[str] | None = None
+    config: dict[str, object] | None = None
+    created_at: datetime | None = None
+
+
+class ExportJob(Answer, frozen=True, kw_only=True):
+    """The fields of the design's ExportJob."""
+
+    id: UUID
+    training_job_id: UUID
+    version: int
+    export_format: ExportFormat
+    framework: Framework
+    task_type: TaskType
+    status: ExportStatus
+    user_id: UUID | None = None
+    version_tag: str | None = None
+    is_default: bool = False
+    trace_id: str | None = None
+    checkpoint_path: str = ""
+    export_config: dict[str, object] | None = None
+    optimization_config: dict[str, object] | None = None
+    validation_config: dict[str, object] | None = None
+    stage: ExportStage | None = None
+    progress_percent: float = 0.0
+    message: str | None = None
+    proof: Proof | None = None
+    parity: ParitySummary | None = None
+    exported_model_path: str | None = None
+    export_package_path: str | None = None
+    model_size_bytes: int | None = None
+    optimization_stats: dict[str, object] | None = None
+    validation_metrics: dict[str, object] | None = None
+    error: ErrorInfo | None = None
+    error_message: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class Deployment(Answer, frozen=True, kw_only=True):
+    """The fields of the design's DeploymentTarget; `api_key` is there once, in the answer that created the key."""
+
+    id: UUID
+    export_job_id: UUID
+    deployment_type: DeploymentType
+    name: str
+    status: DeploymentStatus
+    user_id: UUID | None = None
+    description: str | None = None
+    deployment_config: dict[str, object] | None = None
+    endpoint_url: str | None = None
+    api_key: str | None = None
+    key_prefix: str | None = None
+    request_count: int = 0
+    last_request_at: datetime | None = None
+    total_inference_time_ms: float = 0.0
+    error: ErrorInfo | None = None
+    created_at: datetime | None = None
+    deployed_at: datetime | None = None
+    deactivated_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class DeploymentEvent(Answer, frozen=True, kw_only=True):
+    """One line of a deployment's history."""
+
+    event_type: str
+    created_at: datetime
+    event_data: dict[str, object] | None = None
+    status_before: str | None = None
+    status_after: str | None = None
+
+
+class Usage(Answer, frozen=True, kw_only=True):
+    """Use of one deployment, and of its owner's month."""
+
+    request_count: int = 0
+    error_count: int = 0
+    last_request_at: datetime | None = None
+    total_inference_time_ms: float = 0.0
+
+
+class ApiKey(Answer, frozen=True, kw_only=True):
+    api_key: str
+
+
+class Download(Answer, frozen=True, kw_only=True):
+    """A link that needs no token until `expires_at`."""
+
+    download_url: str
+    expires_at: datetime
+    sha256: str = ""
+    size_bytes: int | None = None
+    filename: str = ""
+
+
+class User(Answer, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    tier: Tier
+    created_at: datetime | None = None
+
+
+class NewUser(Answer, frozen=True, kw_only=True):
+    """`token` is shown once."""
+
+    id: UUID
+    token: str
+
+
+class Token(Answer, frozen=True, kw_only=True):
+    """`token` is shown once."""
+
+    token: str
+    scopes: tuple[Scope, ...] = ()
+
+
+class Prediction(Answer, frozen=True, kw_only=True, rename={"class_name": "class"}):
+    """`bbox` is x1 y1 x2 y2 in pixels of the picture sent; None for classifiers."""
+
+    class_name: str
+    class_id: int
+    confidence: float
+    bbox: tuple[float, float, float, float] | None = None
+
+
+class Inference(Answer, frozen=True, kw_only=True):
+    predictions: tuple[Prediction, ...]
+    latency_ms: float
+    model_version: str
+
+
+class Span(Answer, frozen=True, kw_only=True):
+    """One operation of a trace; times in microseconds, `start_us` since the epoch."""
+
+    span_id: str
+    parent_id: str | None
+    service: str
+    name: str
+    start_us: int
+    duration_us: int
+    failed: bool = False

@@ -1,0 +1,36 @@
+"""Users and their tokens; all but `me` need the admin scope."""
+
+from collections.abc import Iterator, Sequence
+from uuid import UUID, uuid4
+
+from contracts.vocabulary import Scope, Tier
+from modelport.models import NewUser, Page, Token, User
+from modelport.paging import everything
+from modelport.transport import IDEMPOTENCY_KEY, Transport
+
+PATH = "/api/v1/users"
+
+
+class Users:
+    """/api/v1/users."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def me(self) -> User:
+        """Whose token this is."""
+        return self._transport.call("GET", f"{PATH}/me", User)
+
+    def create(self, name: str, tier: Tier | str) -> NewUser:
+        """A new user with a first token, which only this answer shows."""
+        body = {"name": name, "tier": str(tier)}
+        return self._transport.call("POST", PATH, NewUser, body=body, headers={IDEMPOTENCY_KEY: str(uuid4())})
+
+    def list(self, limit: int | None = None) -> Iterator[User]:
+        return everything(self._transport, PATH, Page[User], limit=limit)
+
+    def create_token(self, user_id: UUID | str, scopes: Sequence[Scope | str]) -> Token:
+        """One more token for a user, which only this answer shows."""
+        body = {"scopes": [str(scope) for scope in scopes]}
+        headers = {IDEMPOTENCY_KEY: str(uuid4())}
+        return self._transport.call("POST", f"{PATH}/{user_id}/tokens", Token, body=body, headers=headers)
