@@ -1,0 +1,161 @@
+"""What a picture file says of itself, read without decoding it: format, size, EXIF orientation, and whether it is whole."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from processing.errors import ImageError
+
+_STANDALONE = {0x01, *range(0xD0, 0xD8)}
+_NOT_FRAMES = {0xC4, 0xC8, 0xCC}
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_ORIENTATION = 0x0112
+
+
+class Header(NamedTuple):
+    """`width` and `height` are those stored, before the orientation (1 to 8) is applied."""
+
+    format: str
+    width: int
+    height: int
+    orientation: int = 1
+
+
+def read(data: bytes) -> Header:
+    """Raises ImageError("image_unreadable") for anything but a whole JPEG, PNG, WebP or BMP file."""
+    for matches, parse in _PARSERS:
+        if matches(data):
+            try:
+                header = parse(data)
+            except (struct.error, IndexError) as error:
+                raise _unreadable("the file is truncated") from error
+            if header.width < 1 or header.height < 1:
+                raise _unreadable("the picture has no pixels")
+            return header
+    raise _unreadable("not a JPEG, PNG, WebP or BMP file")
+
+
+def _jpeg(data: bytes) -> Header:
+    size, orientation, at = (0, 0), 1, 2
+    while True:
+        if data[at] != 0xFF:
+            raise _unreadable("the JPEG file is damaged")
+        marker = data[at + 1]
+        if marker == 0xFF or marker in _STANDALONE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        body = at + 4
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
+            height, width = struct.unpack_from(">HH", data, body + 1)
+            size = width, height
+        elif marker == 0xE1 and data[body : body + 6] == b"Exif\0\0":
+            orientation = _exif_orientation(data[body + 6 : at + 2 + length])
+        elif marker == 0xDA:
+            break
+        elif marker == 0xD9:
+            raise _unreadable("the JPEG file holds no picture")
+        at += 2 + length
+    if data.find(b"\xff\xd9", body) < 0:  # inside the scan every 0xFF byte is stuffed, so this is the end marker
+        raise _unreadable("the JPEG file is truncated")
+    return Header("jpeg", *size, orientation)
+
+
+def _png(data: bytes) -> Header:
+    size, orientation = (0, 0), 1
+    for kind, body in _png_chunks(data):
+        if kind == b"IHDR":
+            size = struct.unpack_from(">II", body)
+        elif kind == b"eXIf":
+            orientation = _exif_orientation(bytes(body))
+    return Header("png", *size, orientation)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    view, at, kind = memoryview(data), len(_PNG_MAGIC), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body = view[at + 8 : at + 8 + length]
+        (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
+        if zlib.crc32(view[at + 4 : at + 8 + length]) != checksum:
+            raise _unreadable("the PNG file is damaged")
+        yield kind, body
+        at += 12 + length
+
+
+def _webp(data: bytes) -> Header:
+    (stored,) = struct.unpack_from("<I", data, 4)
+    if len(data) < stored + 8:
+        raise _unreadable("the WebP file is truncated")
+    size, orientation, at = (0, 0), 1, 12
+    while at + 8 <= stored + 8:
+        kind, length = struct.unpack_from("<4sI", data, at)
+        body = data[at + 8 : at + 8 + length]
+        if kind in _WEBP_SIZES and size == (0, 0):
+            size = _WEBP_SIZES[kind](body)
+        elif kind == b"EXIF":
+            orientation = _exif_orientation(body.removeprefix(b"Exif\0\0"))
+        at += 8 + length + length % 2
+    return Header("webp", *size, orientation)
+
+
+def _vp8x(body: bytes) -> tuple[int, int]:
+    return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+
+
+def _vp8(body: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", body, 6)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _vp8l(body: bytes) -> tuple[int, int]:
+    (bits,) = struct.unpack_from("<I", body, 1)
+    return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
+
+
+_WEBP_SIZES: dict[bytes, Callable[[bytes], tuple[int, int]]] = {b"VP8X": _vp8x, b"VP8 ": _vp8, b"VP8L": _vp8l}
+
+
+def _bmp(data: bytes) -> Header:
+    start, header_size, width, height = struct.unpack_from("<IIii", data, 10)
+    if header_size < 40:
+        raise _unreadable("BMP files of OS/2 are not supported")
+    bits, compression = struct.unpack_from("<HI", data, 28)
+    if bits not in {1, 4, 8, 24, 32} or compression not in {0, 3}:
+        raise _unreadable("this kind of BMP file is not supported")
+    row = (max(width, 0) * bits + 31) // 32 * 4
+    if len(data) < start + row * abs(height):
+        raise _unreadable("the BMP file is truncated")
+    return Header("bmp", width, abs(height))
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """Tag 0x0112 of the first directory; 1 where there is none or the block is damaged, as decoders do."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+            if tag == _ORIENTATION:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def _unreadable(message: str) -> ImageError:
+    return ImageError("image_unreadable", message)
+
+
+_PARSERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Header]], ...] = (
+    (lambda d: d[:3] == b"\xff\xd8\xff", _jpeg),
+    (lambda d: d[:8] == _PNG_MAGIC, _png),
+    (lambda d: d[:4] == b"RIFF" and d[8:12] == b"WEBP", _webp),
+    (lambda d: d[:2] == b"BM", _bmp),
+)

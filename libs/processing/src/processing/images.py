@@ -1,0 +1,80 @@
+"""Picture files to RGB pixels: bounded before decoding, whole, upright, the same through cv2 and through Pillow."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from processing import headers
+from processing.errors import ImageError
+from processing.kernels import Picture, cv2, pillow
+
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 64 * 1024 * 1024
+
+
+def decode(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, apply_orientation: bool = True
+) -> Picture:
+    """A JPEG, PNG, WebP or BMP file to uint8 RGB [H, W, 3], EXIF orientation applied as cv2.imread does.
+
+    Gray is repeated, alpha dropped, palettes looked up, 16-bit samples cut to their high byte. Sizes are checked in the
+    header, before a pixel is decoded. Raises ImageError: `image_too_large`, or `image_unreadable` for truncated, damaged and
+    foreign files.
+    """
+    if len(data) > max_bytes:
+        raise ImageError("image_too_large", f"the picture has {len(data)} bytes, allowed are {max_bytes}")
+    header = headers.read(data)
+    if header.width * header.height > max_pixels:
+        size = f"{header.width} x {header.height}"
+        raise ImageError("image_too_large", f"the picture has {size} pixels, allowed are {max_pixels}")
+    pixels = _decode_pixels(data)
+    if pixels.shape[:2] != (header.height, header.width):
+        raise ImageError("image_unreadable", "the picture contradicts its header")
+    return _upright(pixels, header.orientation) if apply_orientation else pixels
+
+
+def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Picture:
+    """`decode` of a file; OSError if it cannot be opened."""
+    return decode(Path(path).read_bytes(), max_pixels=max_pixels, max_bytes=max_bytes)
+
+
+def _decode_pixels(data: bytes) -> Picture:
+    if cv2 is not None:
+        return _with_cv2(data)
+    if pillow is not None:
+        return _with_pillow(data)
+    raise ImageError("image_unreadable", "install opencv-python-headless or pillow to decode pictures")
+
+
+def _with_cv2(data: bytes) -> Picture:
+    flags = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None:
+        raise ImageError("image_unreadable", "the picture is damaged")
+    rgb: Picture = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return rgb
+
+
+def _with_pillow(data: bytes) -> Picture:
+    try:
+        with pillow.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "BMP")) as picture:
+            picture.load()
+            if picture.mode.startswith("I"):  # 16-bit gray
+                high = (np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8)
+                return np.repeat(high[:, :, None], 3, axis=2)
+            return np.array(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+        raise ImageError("image_unreadable", f"the picture is damaged: {error}") from error
+
+
+def _upright(pixels: Picture, orientation: int) -> Picture:
+    """Undo an EXIF orientation of 1 to 8."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    mirrored = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
+    rows, columns = mirrored.get(orientation, (1, 1))
+    return np.ascontiguousarray(pixels[::rows, ::columns])
