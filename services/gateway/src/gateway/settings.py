@@ -1,0 +1,42 @@
+"""What the gateway reads from its environment; every name carries the prefix MODELPORT_."""
+
+from typing import Annotated
+
+from msgspec import Meta
+from servicekit.settings import S3Settings
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Settings(S3Settings, frozen=True, kw_only=True):
+    """`port` has no default; times are in seconds."""
+
+    nats_url: str
+    postgres_dsn: str
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    host: str = "127.0.0.1"
+    key_pepper: Annotated[str, Meta(min_length=16)]
+    """Keys the digests of tokens and API keys; proxies need the same."""
+    bootstrap_token: str = ""
+    """An enterprise administrator with this token exists after the start."""
+    proxy_public_url: str = "http://127.0.0.1:8081"
+    traces_url: str = ""
+    """Jaeger-style query API; empty: traces cannot be shown."""
+
+    download_ttl_s: Seconds = 86_400
+    upload_ttl_s: Seconds = 3_600
+    idempotency_ttl_s: Seconds = 86_400
+
+    export_timeout_s: Annotated[int, Meta(ge=1)] = 1_800
+    """Longest run of one attempt."""
+    attempt_grace_s: Seconds = 300
+    """Added to the run's limit before the gateway gives an attempt up: fetching, packaging, queueing."""
+    silence_limit_s: Seconds = 1_200
+    """A running job without any fact for so long is given up."""
+    pending_limit_s: Seconds = 86_400
+    """A job that no worker has taken for so long is given up."""
+    republish_after_s: Seconds = 60
+    """A request without an answer is published again after so long, then after twice as long, and so on."""
+    reconcile_interval_s: Seconds = 5
+    keepalive_s: Seconds = 15
+    """Longest silence on a stream of job events."""

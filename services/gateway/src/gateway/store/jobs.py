@@ -1,0 +1,198 @@
+"""Export jobs and the events that browsers follow."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+from contracts.events import ExportRequestedV1
+from contracts.vocabulary import ExportFormat, ExportStatus, Framework, TaskType
+from msgspec import Struct, convert
+from servicekit.postgres import Connection, Pool
+
+from gateway.export_job import TERMINAL, JobState
+from gateway.store import pages
+
+CHANNEL = "gateway_jobs"
+EventName = Literal["requested", "progressed", "exported", "completed", "failed", "cancelled"]
+
+
+class JobRow(Struct, frozen=True, kw_only=True):
+    """What was asked for, and when; `state` is what facts have made of it."""
+
+    id: UUID
+    user_id: UUID
+    training_job_id: UUID
+    version: int
+    version_tag: str | None
+    is_default: bool
+    trace_id: UUID | None
+    traceparent: str
+    k8s_job_name: str | None
+    process_id: int | None
+    export_format: ExportFormat
+    framework: Framework
+    task_type: TaskType
+    checkpoint_path: str
+    export_config: dict[str, object] | None
+    optimization_config: dict[str, object] | None
+    validation_config: dict[str, object] | None
+    validation_metrics: dict[str, object] | None
+    requests: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime
+    state: JobState
+
+
+class NewJob(Struct, frozen=True, kw_only=True):
+    """A job before its first fact; the raw configurations are kept as they were sent."""
+
+    request: ExportRequestedV1
+    version_tag: str | None
+    trace_id: UUID | None
+    traceparent: str
+    export_config: dict[str, object] | None
+    optimization_config: dict[str, object] | None
+    validation_config: dict[str, object] | None
+
+
+class JobEvent(Struct, frozen=True, kw_only=True):
+    """One line of a job's story; `seq` counts from 1 within the job."""
+
+    seq: int
+    name: EventName
+    data: dict[str, object]
+    created_at: datetime
+
+
+_ASKED = (
+    "id, user_id, training_job_id, version, version_tag, is_default, trace_id, traceparent, k8s_job_name, process_id, "
+    "export_format, framework, task_type, checkpoint_path, export_config, optimization_config, validation_config, "
+    "validation_metrics, requests, created_at, started_at, completed_at, updated_at"
+)
+_STATE = JobState.__struct_fields__
+_SELECT = f"SELECT {_ASKED}, {', '.join(_STATE)} FROM export_jobs"
+_SAVE = (
+    "UPDATE export_jobs SET "
+    + ", ".join(f"{name} = ${number}" for number, name in enumerate(_STATE, start=2))
+    + ", updated_at = now(), heard_at = now()"
+    + ", attempt_started_at = CASE WHEN $5 > attempt THEN now() ELSE attempt_started_at END"
+    + ", started_at = CASE WHEN $2 = 'pending' THEN started_at ELSE COALESCE(started_at, now()) END"
+    + ", completed_at = CASE WHEN $2 = ANY($15::text[]) THEN COALESCE(completed_at, now()) END WHERE id = $1"
+)
+
+
+async def insert(conn: Connection, job: NewJob) -> JobRow:
+    request = job.request
+    await conn.execute(
+        "INSERT INTO export_jobs (id, user_id, training_job_id, version, version_tag, trace_id, traceparent, export_format, "
+        "framework, task_type, checkpoint_path, export_config, optimization_config, validation_config, request, timeout_s, "
+        "status) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'pending')",
+        request.job_id,
+        request.user_id,
+        request.training_job_id,
+        request.version,
+        job.version_tag,
+        job.trace_id,
+        job.traceparent,
+        request.export_format,
+        request.framework,
+        request.task_type,
+        request.checkpoint_path,
+        job.export_config,
+        job.optimization_config,
+        job.validation_config,
+        request,
+        request.timeout_s,
+    )
+    return _read(await conn.fetchrow(f"{_SELECT} WHERE id = $1", request.job_id))
+
+
+async def get(conn: Connection | Pool, user_id: UUID, job_id: UUID) -> JobRow | None:
+    return _maybe(await conn.fetchrow(f"{_SELECT} WHERE id = $1 AND user_id = $2", job_id, user_id))
+
+
+async def lock(conn: Connection, job_id: UUID) -> JobRow | None:
+    """The job, held until the transaction ends, so that facts are folded one after the other."""
+    return _maybe(await conn.fetchrow(f"{_SELECT} WHERE id = $1 FOR UPDATE", job_id))
+
+
+async def save(conn: Connection, job_id: UUID, state: JobState) -> None:
+    """Write what facts say now."""
+    values = [getattr(state, name) for name in _STATE]
+    await conn.execute(_SAVE, job_id, *values, [str(status) for status in TERMINAL])
+
+
+async def touch(conn: Connection, job_id: UUID) -> None:
+    """Something was heard of the job that changed nothing."""
+    await conn.execute("UPDATE export_jobs SET heard_at = now() WHERE id = $1", job_id)
+
+
+async def set_tag(conn: Connection, job_id: UUID, version_tag: str | None) -> None:
+    sql = "UPDATE export_jobs SET version_tag = $2, updated_at = now() WHERE id = $1"
+    await conn.execute(sql, job_id, version_tag)
+
+
+async def set_default(conn: Connection, training_id: UUID, job_id: UUID) -> None:
+    """Move the default; the caller holds the training's lock."""
+    await conn.execute("UPDATE export_jobs SET is_default = false WHERE training_job_id = $1 AND is_default", training_id)
+    await conn.execute("UPDATE export_jobs SET is_default = true, updated_at = now() WHERE id = $1", job_id)
+
+
+async def has_default(conn: Connection, training_id: UUID) -> bool:
+    sql = "SELECT EXISTS (SELECT 1 FROM export_jobs WHERE training_job_id = $1 AND is_default)"
+    return bool(await conn.fetchval(sql, training_id))
+
+
+async def count_open(conn: Connection, user_id: UUID) -> int:
+    sql = "SELECT count(*) FROM export_jobs WHERE user_id = $1 AND status IN ('pending', 'running')"
+    return int(await conn.fetchval(sql, user_id))
+
+
+async def count_this_month(conn: Connection, user_id: UUID) -> int:
+    """Jobs created since the first of the month, UTC."""
+    return int(
+        await conn.fetchval(
+            "SELECT count(*) FROM export_jobs WHERE user_id = $1 "
+            "AND created_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'",
+            user_id,
+        )
+    )
+
+
+async def page(conn: Connection | Pool, query: pages.Query) -> pages.Page[JobRow]:
+    return await pages.fetch(conn, _SELECT, query, _read)
+
+
+async def append_event(conn: Connection, job_id: UUID, name: EventName, data: Struct) -> None:
+    """Add a line to the job's story and wake whoever follows it; the caller holds the job's lock."""
+    await conn.execute(
+        "WITH counted AS (UPDATE export_jobs SET event_seq = event_seq + 1 WHERE id = $1 RETURNING event_seq) "
+        "INSERT INTO job_events (job_id, seq, name, data) SELECT $1, event_seq, $2, $3 FROM counted",
+        job_id,
+        name,
+        data,
+    )
+    await conn.execute("SELECT pg_notify($1, $2)", CHANNEL, str(job_id))
+
+
+async def events_after(conn: Connection | Pool, job_id: UUID, seq: int) -> list[JobEvent]:
+    sql = "SELECT seq, name, data, created_at FROM job_events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT 1000"
+    return [convert(dict(record), JobEvent) for record in await conn.fetch(sql, job_id, seq)]
+
+
+def is_terminal_event(name: EventName) -> bool:
+    return name in {ExportStatus.COMPLETED, ExportStatus.FAILED, ExportStatus.CANCELLED}
+
+
+def _read(record: asyncpg.Record | None) -> JobRow:
+    if record is None:
+        raise LookupError("the row was written in this very transaction")
+    values = dict(record)
+    return convert({**values, "state": convert(values, JobState)}, JobRow)
+
+
+def _maybe(record: asyncpg.Record | None) -> JobRow | None:
+    return None if record is None else _read(record)

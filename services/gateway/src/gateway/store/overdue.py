@@ -1,0 +1,100 @@
+"""What the reconciler looks for: requests without an answer, runs out of time, streams that lost their messages."""
+
+from datetime import datetime
+from uuid import UUID
+
+from contracts.events import ExportRequestedV1
+from msgspec import Struct, convert
+from servicekit.postgres import Connection
+
+BATCH = 100
+MAX_DOUBLINGS = 6
+
+
+class DueRequest(Struct, frozen=True, kw_only=True):
+    """A job whose request is to be published once more; `requests` counts all publications, this one included."""
+
+    request: ExportRequestedV1
+    requests: int
+    traceparent: str
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """When a job is given up, in seconds."""
+
+    pending_s: float
+    silence_s: float
+    grace_s: float
+
+
+async def due_jobs(conn: Connection, after_s: float) -> list[DueRequest]:
+    """Pending jobs nobody has answered for, marked as requested now; the wait doubles with each publication."""
+    records = await conn.fetch(
+        "UPDATE export_jobs SET requests = requests + 1, requested_at = now() WHERE id IN ("
+        " SELECT id FROM export_jobs WHERE status = 'pending'"
+        " AND requested_at < now() - make_interval(secs => $1 * 2 ^ LEAST(requests - 1, $2))"
+        " ORDER BY requested_at LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING request, requests, traceparent",
+        after_s,
+        MAX_DOUBLINGS,
+        BATCH,
+    )
+    return [convert(dict(record), DueRequest) for record in records]
+
+
+async def expired_jobs(conn: Connection, limits: Limits) -> list[UUID]:
+    """Jobs whose time has run out, each held until the transaction ends."""
+    records = await conn.fetch(
+        "SELECT id FROM export_jobs WHERE (status = 'pending' AND created_at < now() - make_interval(secs => $1))"
+        " OR (status = 'running' AND (heard_at < now() - make_interval(secs => $2)"
+        " OR attempt_started_at < now() - make_interval(secs => timeout_s + $3)))"
+        " ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED",
+        limits.pending_s,
+        limits.silence_s,
+        limits.grace_s,
+        BATCH,
+    )
+    return [record["id"] for record in records]
+
+
+async def due_deployments(conn: Connection, after_s: float) -> list[UUID]:
+    """Deployments whose newest generation nobody has answered, marked as requested now."""
+    records = await conn.fetch(
+        "UPDATE deployment_targets SET requests = requests + 1, requested_at = now() WHERE id IN ("
+        " SELECT id FROM deployment_targets WHERE observed_generation < generation"
+        " AND requested_at < now() - make_interval(secs => $1 * 2 ^ LEAST(requests - 1, $2))"
+        " ORDER BY requested_at LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING id",
+        after_s,
+        MAX_DOUBLINGS,
+        BATCH,
+    )
+    return [record["id"] for record in records]
+
+
+async def remember_stream(conn: Connection, name: str, created_at: datetime) -> bool:
+    """True where the stream was known and has been made anew since, hence has lost what it held."""
+    known = await conn.fetchval("SELECT created_at FROM streams WHERE name = $1 FOR UPDATE", name)
+    if known == created_at:
+        return False
+    await conn.execute(
+        "INSERT INTO streams (name, created_at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET created_at = $2",
+        name,
+        created_at,
+    )
+    return known is not None
+
+
+async def forget_running(conn: Connection) -> None:
+    """After the stream of exports was lost: every open job starts again from its request, at once."""
+    await conn.execute(
+        "UPDATE export_jobs SET status = 'pending', attempt = 0, stage = NULL, progress_percent = 0, "
+        "requested_at = '-infinity', message = 'requested again: the bus has lost its messages' "
+        "WHERE status IN ('pending', 'running')"
+    )
+
+
+async def forget_observed(conn: Connection) -> None:
+    """After the stream of deployments was lost: every wish is stated again, so that deployer and proxies learn it."""
+    await conn.execute(
+        "UPDATE deployment_targets SET observed_generation = 0, requested_at = '-infinity' "
+        "WHERE deployment_type <> 'download' AND (deleted_at IS NULL OR observed_generation < generation)"
+    )
