@@ -1,0 +1,124 @@
+"""What happens to one received message: decoded, handled in a span, and acknowledged, tried again or dead-lettered."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar, cast
+from uuid import UUID, uuid4
+
+import msgspec
+import nats.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from contracts import envelope
+from contracts.envelope import EventMeta
+from contracts.errors import ErrorInfo, ModelportError, Permanent, Transient
+from contracts.events import Event
+from contracts.subjects import dead_letter_subject, filter_subject
+
+E = TypeVar("E", bound=Event)
+Handler = Callable[[E, EventMeta], Awaitable[None]]
+
+BACKOFF_S = (0.5, 2.0, 8.0, 30.0)
+"""Waits before the next deliveries of a message that failed; the last one repeats."""
+
+REASON_CODE = "modelport-reason-code"
+REASON = "modelport-reason"
+_HEADER_LIMIT = 2000
+
+_log = logging.getLogger(__name__)
+
+
+def read(event_type: type[E], message: Msg) -> tuple[E, EventMeta]:
+    """Decode headers and body; Permanent `undecodable_event` says what is wrong."""
+    try:
+        meta = envelope.open_headers(message.headers, message.subject)
+    except ValueError as error:
+        raise Permanent("undecodable_event", f"{event_type.__name__}: header ce-time: {error}") from error
+    if not meta.id:
+        meta = msgspec.structs.replace(meta, id=f"{message.metadata.stream}-{message.metadata.sequence.stream}")
+    return envelope.open_body(event_type, message.data), meta
+
+
+def explain(error: BaseException) -> ErrorInfo:
+    """The record of any error; an error of ours keeps its code, any other is `internal` with its cause."""
+    if isinstance(error, ModelportError):
+        return ErrorInfo.of(error)
+    cause = f"{type(error).__name__}: {error}"
+    return ErrorInfo.of(Transient("internal", "the handler failed unexpectedly"), cause=cause)
+
+
+def listens_to(event_type: type[E], routing: str | None = None) -> str:
+    """The subject that a consumer of this event filters on."""
+    return filter_subject(cast(type[Event], event_type), routing)
+
+
+def choose_id(event: Event, subject_id: UUID | str, event_id: str | None, sequence: int | str | None) -> str:
+    """The id given, else the one that every retry reproduces from `sequence`, else a new one."""
+    if event_id is not None:
+        return event_id
+    return str(uuid4()) if sequence is None else envelope.event_id(type(event), subject_id, sequence)
+
+
+async def dead_letter(jetstream: JetStreamContext, message: Msg, consumer: str, reason: ErrorInfo) -> None:
+    """Keep the message with its reason on `deadletter.<consumer>`; the same message is kept once."""
+    metadata = message.metadata
+    headers = {key: value for key, value in (message.headers or {}).items() if not key.lower().startswith("nats-")}
+    headers |= {
+        REASON_CODE: reason.code,
+        REASON: _one_line(f"{reason.message} {reason.cause}".strip()),
+        "modelport-subject": message.subject,
+        "modelport-stream": metadata.stream,
+        "modelport-sequence": str(metadata.sequence.stream),
+        "modelport-deliveries": str(metadata.num_delivered),
+        "modelport-failed-at": datetime.now(UTC).isoformat(),
+        envelope.MESSAGE_ID_HEADER: f"{consumer}/{metadata.stream}/{metadata.sequence.stream}",
+    }
+    await jetstream.publish(dead_letter_subject(consumer), message.data, headers=headers, timeout=5.0)
+    _log.error("dead letter of %s: %s: %s", consumer, reason.code, reason.message, extra={"cause": reason.cause})
+
+
+async def give_up(jetstream: JetStreamContext, message: Msg, consumer: str, reason: ErrorInfo) -> None:
+    """Dead-letter and end the deliveries."""
+    await dead_letter(jetstream, message, consumer, reason)
+    await message.term()
+
+
+def backoff(failures: int, waits: Sequence[float] = BACKOFF_S) -> float:
+    """Seconds to wait after the given number of failures (from 1)."""
+    return waits[min(max(failures, 1), len(waits)) - 1]
+
+
+async def handle_once(
+    jetstream: JetStreamContext, message: Msg, consumer: str, run: Callable[[], Awaitable[None]], *, max_deliver: int
+) -> None:
+    """Run a short reaction and settle its message.
+
+    Permanent errors and the `max_deliver`-th failure end in the dead letters; anything else is redelivered after a
+    growing wait. Where the server cannot be reached the message stays unsettled, hence is redelivered later.
+    """
+    deliveries = message.metadata.num_delivered
+    try:
+        try:
+            if deliveries > max_deliver:
+                raise Permanent("internal", f"every one of {deliveries - 1} deliveries ended without an answer")
+            await run()
+        except Exception as error:
+            if isinstance(error, Permanent) or deliveries >= max_deliver:
+                await give_up(jetstream, message, consumer, explain(error))
+            else:
+                _log.warning("%s: delivery %d failed: %s", consumer, deliveries, error, exc_info=_unknown(error))
+                await message.nak(delay=backoff(deliveries))
+        else:
+            await message.ack()
+    except (nats.errors.Error, OSError) as error:
+        _log.warning("%s: the message is not settled: %s", consumer, error or type(error).__name__)
+
+
+def _unknown(error: Exception) -> bool:
+    return not isinstance(error, ModelportError)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_HEADER_LIMIT]

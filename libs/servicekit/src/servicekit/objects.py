@@ -1,0 +1,312 @@
+"""Object storage: streamed in both directions with flat memory, checked by SHA-256, signed for clients.
+
+aioboto3's own file transfer holds hundreds of MiB for a large file; parts of 8 MiB with bounded concurrency do not.
+"""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+from urllib.parse import quote
+
+import msgspec
+
+from contracts.errors import FieldError, Permanent, Transient
+from contracts.keys import ObjectRef
+from servicekit.settings import S3Settings
+
+PART_BYTES = 8 << 20
+PART_CONCURRENCY = 4
+_READ_BYTES = 1 << 20
+_MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
+_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
+
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store says about one object."""
+
+    key: str
+    size_bytes: int
+    content_type: str = ""
+    modified: datetime | None = None
+
+
+class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True):
+    """A PUT that a client may do: the signature covers `headers`, which it must send as given."""
+
+    url: str
+    headers: dict[str, str]
+
+
+ObjectInfos = list[ObjectInfo]
+_Parts = list[dict[str, Any]]
+_Tasks = list[asyncio.Task[dict[str, Any]]]
+
+
+class ObjectStore:
+    """One bucket; use as `async with ObjectStore(settings) as store`.
+
+    Raises Permanent `object_missing`, `payload_too_large` and `conflict`, Transient `unavailable` for everything else.
+    """
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+        self.bucket = settings.s3_bucket
+        self._stack = AsyncExitStack()
+        self._client: Any = None
+        self._signer: Any = None
+
+    async def __aenter__(self) -> "ObjectStore":
+        import aioboto3
+
+        session = aioboto3.Session()
+        self._client = await self._stack.enter_async_context(self._open(session, self._settings.s3_endpoint))
+        public = self._settings.s3_public_endpoint
+        if public and public != self._settings.s3_endpoint:
+            self._signer = await self._stack.enter_async_context(self._open(session, public))
+        else:
+            self._signer = self._client
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    def _open(self, session: Any, endpoint: str) -> Any:
+        from botocore.config import Config
+
+        return session.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=self._settings.s3_region,
+            aws_access_key_id=self._settings.s3_access_key,
+            aws_secret_access_key=self._settings.s3_secret_key,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                retries={"max_attempts": 5, "mode": "standard"},
+                connect_timeout=5,
+                read_timeout=60,
+                max_pool_connections=32,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    async def ensure_bucket(self) -> None:
+        """Create the bucket where it is missing."""
+        async with _errors(self.bucket):
+            listed = await self._client.list_buckets()
+            if self.bucket not in {bucket["Name"] for bucket in listed.get("Buckets", [])}:
+                await self._client.create_bucket(Bucket=self.bucket)
+
+    async def check(self) -> None:
+        """For /readyz: raises while the bucket cannot be reached."""
+        async with _errors(self.bucket):
+            await self._client.head_bucket(Bucket=self.bucket)
+
+    async def put_bytes(
+        self, key: str, data: bytes, content_type: str = "application/octet-stream", if_none_match: bool = False
+    ) -> ObjectRef:
+        """Store a small object; with `if_none_match` an existing one is left and Permanent `conflict` raised."""
+        extra = {"IfNoneMatch": "*"} if if_none_match else {}
+        async with _errors(key):
+            await self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **extra)
+        return ObjectRef(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
+    async def put_file(self, key: str, path: Path | str, content_type: str = "application/octet-stream") -> ObjectRef:
+        """Store a file of any size; at most 4 parts of 8 MiB are in memory. A failed upload leaves no parts behind."""
+        path = Path(path)
+        size = (await asyncio.to_thread(path.stat)).st_size
+        if size <= PART_BYTES:
+            return await self.put_bytes(key, await asyncio.to_thread(path.read_bytes), content_type)
+        async with _errors(key):
+            made = await self._client.create_multipart_upload(Bucket=self.bucket, Key=key, ContentType=content_type)
+            target = {"Bucket": self.bucket, "Key": key, "UploadId": made["UploadId"]}
+            try:
+                with await asyncio.to_thread(path.open, "rb") as file:
+                    digest, parts = await self._upload_parts(target, file)
+                await self._client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+            except BaseException:
+                await self._client.abort_multipart_upload(**target)
+                raise
+        return ObjectRef(key=key, sha256=digest, size_bytes=size)
+
+    async def _upload_parts(self, target: dict[str, str], file: BinaryIO) -> tuple[str, _Parts]:
+        digest = hashlib.sha256()
+        gate = asyncio.Semaphore(PART_CONCURRENCY)
+
+        async def send(number: int, data: bytes) -> dict[str, Any]:
+            try:
+                answer = await self._client.upload_part(**target, PartNumber=number, Body=data)
+            finally:
+                gate.release()
+            return {"PartNumber": number, "ETag": answer["ETag"]}
+
+        def take() -> bytes:
+            data = file.read(PART_BYTES)
+            digest.update(data)
+            return data
+
+        tasks: _Tasks = []
+        try:
+            while True:
+                await gate.acquire()
+                data = await asyncio.to_thread(take)
+                if not data:
+                    return digest.hexdigest(), await asyncio.gather(*tasks)
+                tasks.append(asyncio.create_task(send(len(tasks) + 1, data)))
+                if failed := next((t for t in tasks if t.done() and t.exception()), None):
+                    failed.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def get_bytes(self, key: str, max_bytes: int) -> bytes:
+        """The whole object; Permanent `payload_too_large` where it has more than `max_bytes`."""
+        async with _errors(key), self._body(key, max_bytes) as (body, _):
+            return bytes(await body.read())
+
+    async def get_file(self, key: str, path: Path | str, *, max_bytes: int, sha256: str = "") -> ObjectRef:
+        """Stream the object into `path`; a wrong `sha256` or too many bytes raises and removes the file."""
+        path = Path(path)
+        digest = hashlib.sha256()
+        done = 0
+        try:
+            with await asyncio.to_thread(path.open, "wb") as file:
+                async with _errors(key), self._body(key, max_bytes) as (body, size):
+                    while chunk := await body.read(_READ_BYTES):
+                        done += len(chunk)
+                        await asyncio.to_thread(_keep, file, digest, chunk)
+            if done != size:
+                raise Transient("unavailable", f"{key} broke off after {done} of {size} bytes")
+            if sha256 and digest.hexdigest() != sha256:
+                raise Permanent("checkpoint_unreadable", f"{key} is not what was announced: its SHA-256 differs")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return ObjectRef(key=key, sha256=digest.hexdigest(), size_bytes=done)
+
+    @asynccontextmanager
+    async def _body(self, key: str, max_bytes: int) -> AsyncIterator[tuple[Any, int]]:
+        answer = await self._client.get_object(Bucket=self.bucket, Key=key)
+        async with answer["Body"] as body:
+            size = int(answer["ContentLength"])
+            if size > max_bytes:
+                raise Permanent("payload_too_large", f"{key} has {size} bytes, {max_bytes} are allowed")
+            yield body, size
+
+    async def head(self, key: str) -> ObjectInfo:
+        """Size, type and time of one object."""
+        async with _errors(key):
+            found = await self._client.head_object(Bucket=self.bucket, Key=key)
+        return ObjectInfo(
+            key=key,
+            size_bytes=int(found["ContentLength"]),
+            content_type=found.get("ContentType", ""),
+            modified=found.get("LastModified"),
+        )
+
+    async def exists(self, key: str) -> bool:
+        try:
+            await self.head(key)
+        except Permanent as error:
+            if error.code == "object_missing":
+                return False
+            raise
+        return True
+
+    async def list(self, prefix: str) -> ObjectInfos:
+        """All objects below a prefix, in the order of their keys."""
+        found: ObjectInfos = []
+        async with _errors(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            async for page in pages:
+                for item in page.get("Contents", []):
+                    info = ObjectInfo(key=item["Key"], size_bytes=int(item["Size"]), modified=item.get("LastModified"))
+                    found.append(info)
+        return found
+
+    async def delete(self, key: str) -> None:
+        """Remove one object; a missing one is fine."""
+        async with _errors(key):
+            await self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Remove everything below a prefix, which must not be empty; how many objects."""
+        if not prefix.strip("/"):
+            raise ValueError("an empty prefix would delete the whole bucket")
+        keys = [item.key for item in await self.list(prefix)]
+        async with _errors(prefix):
+            for first in range(0, len(keys), 1000):
+                batch = [{"Key": key} for key in keys[first : first + 1000]]
+                await self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
+        return len(keys)
+
+    async def copy(self, src: str, dst: str) -> None:
+        """Copy inside the store, up to 5 GiB."""
+        async with _errors(src):
+            source = {"Bucket": self.bucket, "Key": src}
+            await self._client.copy_object(Bucket=self.bucket, Key=dst, CopySource=source)
+
+    async def presign_get(self, key: str, expires_s: int, filename: str = "") -> str:
+        """A URL for clients, valid `expires_s` seconds; browsers save it as `filename`."""
+        params: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
+        if filename:
+            params["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+        return str(await self._signer.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_s))
+
+    async def presign_put(self, key: str, expires_s: int, size: int, sha256: str) -> PresignedUpload:
+        """A PUT for clients of exactly `size` bytes with this SHA-256 (hex)."""
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        params = {"Bucket": self.bucket, "Key": key, "ContentLength": size, "ChecksumSHA256": checksum}
+        url = await self._signer.generate_presigned_url("put_object", Params=params, ExpiresIn=expires_s)
+        return PresignedUpload(url=str(url), headers={"content-length": str(size), "x-amz-checksum-sha256": checksum})
+
+
+def uri(bucket: str, key: str) -> str:
+    return f"s3://{bucket}/{key}"
+
+
+def parse_uri(uri: str, bucket: str, field: str = "checkpoint_path") -> str:
+    """The key of `s3://<bucket>/<key>`; Permanent `invalid_uri` naming `field` for anything else."""
+    start = f"s3://{bucket}/"
+    key = uri.removeprefix(start)
+    parts = key.split("/")
+    is_ours = uri.startswith(start) and 0 < len(key) <= 1024 and key.isprintable()
+    if not is_ours or any(part in ("", ".", "..") for part in parts):
+        sentence = f"{field} must be {start}<key>, an object of this platform"
+        raise Permanent("invalid_uri", sentence, fields=(FieldError(field, f"must look like {start}<key>"),))
+    return key
+
+
+def _keep(file: BinaryIO, digest: Any, chunk: bytes) -> None:
+    digest.update(chunk)
+    file.write(chunk)
+
+
+@asynccontextmanager
+async def _errors(what: str) -> AsyncIterator[None]:
+    """The client's errors in our words."""
+    from aiohttp import ClientError as HttpClientError
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        _translate(error, what)
+    except (BotoCoreError, HttpClientError, ConnectionError, TimeoutError) as error:
+        raise Transient("unavailable", f"object storage does not answer: {type(error).__name__}") from error
+
+
+def _translate(error: Any, what: str) -> NoReturn:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code in _MISSING:
+        raise Permanent("object_missing", f"there is no object {what}") from error
+    if code in _TAKEN:
+        raise Permanent("conflict", f"the object {what} exists already") from error
+    raise Transient("unavailable", f"object storage answered {code or 'an error'} for {what}") from error
