@@ -1,6 +1,5 @@
 """One HTTP exchange with a service: bearer token, typed answer, patient retries where a repetition is harmless."""
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -134,4 +133,4 @@ def _wait(problem: ApiError, attempt: int) -> float | None:
 
 
 def _backoff(attempt: int) -> float:
-    return float(BACKOFF_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))  # noqa: S311  # jitter is no secret
+    return float(BACKOFF_S * 2 ** (attempt - 1))

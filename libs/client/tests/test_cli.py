@@ -1,0 +1,200 @@
+"""The command as a user meets it: output, exit codes, sentences."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from modelport.cli.app import main
+from modelport.cli.session import parse_settings
+
+JOBS = "/api/v1/export/jobs"
+STREAM = {"Content-Type": "text/event-stream"}
+DONE = b'id: 1\nevent: progressed\ndata: {"stage": "convert", "progress_percent": 40, "message": "onnx"}\n\nid: 2\nevent: completed\ndata: {}\n\n'
+
+
+@pytest.fixture(autouse=True)
+def _environment(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("MODELPORT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODELPORT_URL", server.url)
+    monkeypatch.setenv("MODELPORT_TOKEN", "mp_t")
+    monkeypatch.setenv("MODELPORT_PROXY_URL", server.url)
+    monkeypatch.delenv("MODELPORT_API_KEY", raising=False)
+
+
+def test_settings_are_typed():
+    given = ["opset_version=17", "embed_nms=true", "dynamic_axes.input=[0]", "method=trace", 'tag="17"']
+    assert parse_settings(given, "--set") == {
+        "opset_version": 17,
+        "embed_nms": True,
+        "dynamic_axes": {"input": [0]},
+        "method": "trace",
+        "tag": "17",
+    }
+
+
+def test_export_waits_and_shows_the_job(server, reply, job, capsys):
+    server.json("POST", JOBS, job(), status=201)
+    server.reply("GET", f"{JOBS}/{job()['id']}/events", reply(200, DONE, STREAM))
+    server.json("GET", f"{JOBS}/{job()['id']}", job(status="completed", proof="verified", model_size_bytes=2_000_000))
+    assert main(["export", "t1", "--set", "opset_version=17", "--wait"]) == 0
+    out, err = capsys.readouterr()
+    assert "completed" in out
+    assert "verified" in out
+    assert "1.9 MiB" in out
+    assert "convert: onnx" in err
+    assert server.of("POST", JOBS)[0].json()["export_config"] == {"opset_version": 17}
+
+
+def test_json_is_the_whole_of_stdout(server, reply, job, capsys):
+    server.json("POST", JOBS, job(), status=201)
+    server.reply("GET", f"{JOBS}/{job()['id']}/events", reply(200, DONE, STREAM))
+    server.json("GET", f"{JOBS}/{job()['id']}", job(status="completed"))
+    assert main(["export", "t1", "--wait", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "completed"
+
+
+def test_a_failed_job_is_exit_code_1_with_its_reason(server, reply, job, capsys):
+    failed = job(status="failed", error={"code": "parity_failed", "message": "It differs.", "operator": "/conv1"})
+    server.json("POST", JOBS, job(), status=201)
+    server.reply("GET", f"{JOBS}/{job()['id']}/events", reply(200, b"event: failed\ndata: {}\n\n", STREAM))
+    server.json("GET", f"{JOBS}/{job()['id']}", failed)
+    assert main(["export", "t1", "-w"]) == 1
+    out = capsys.readouterr().out
+    assert "It differs. [parity_failed]" in out
+    assert "/conv1" in out
+
+
+def test_a_local_checkpoint_is_uploaded_and_registered(server, reply, job, tmp_path, capsys):
+    checkpoint = tmp_path / "best.pt"
+    checkpoint.write_bytes(b"weights")
+    training = {
+        "id": job()["training_job_id"],
+        "framework": "ultralytics",
+        "task_type": "object_detection",
+        "model_name": "yolo11n",
+        "checkpoint_path": "s3://b/k",
+    }
+    server.json("POST", "/api/v1/uploads", {"uri": "s3://b/k", "upload_url": f"{server.url}/put"}, status=201)
+    server.reply("PUT", "/put", reply(200))
+    server.json("POST", "/api/v1/training", training, status=201)
+    server.json("POST", JOBS, job(), status=201)
+    what = ["--framework", "ultralytics", "--task", "object_detection", "--model-name", "yolo11n"]
+    assert main(["export", str(checkpoint), *what]) == 0
+    assert server.of("POST", JOBS)[0].json()["training_job_id"] == training["id"]
+    assert "registered as training" in capsys.readouterr().err
+
+
+def test_a_local_checkpoint_needs_its_framework(tmp_path, capsys):
+    (tmp_path / "a.pt").write_bytes(b"x")
+    assert main(["export", str(tmp_path / "a.pt")]) == 2
+    assert "--framework" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["export"],
+        ["export", "t", "--format", "pickle"],
+        ["export", "t", "--set", "x"],
+        ["exports", "-n", "0"],
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(arguments):
+    assert main(arguments) == 2
+
+
+def test_a_refusal_is_exit_code_1_with_sentence_and_hint(server, capsys):
+    problem = {"code": "unsupported", "detail": "export_format: not in this release.", "hint": "What works: onnx."}
+    server.json("POST", JOBS, problem, status=422)
+    assert main(["export", "t1", "-f", "coreml"]) == 1
+    err = capsys.readouterr().err
+    assert "Error: export_format: not in this release. [unsupported]" in err
+    assert "Hint: What works: onnx." in err
+
+
+def test_no_server_is_exit_code_3(monkeypatch, capsys):
+    monkeypatch.setenv("MODELPORT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("modelport.transport.BACKOFF_S", 0.0)
+    assert main(["exports"]) == 3
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_no_token_is_exit_code_2(monkeypatch, capsys):
+    monkeypatch.delenv("MODELPORT_TOKEN")
+    assert main(["exports"]) == 2
+    assert "MODELPORT_TOKEN" in capsys.readouterr().err
+
+
+def test_deploy_shows_the_key_once_it_serves(server, deployment, capsys):
+    made = deployment(status="pending", api_key="pk_secret")
+    server.json("POST", "/api/v1/deployments", made, status=201)
+    server.json("GET", f"/api/v1/deployments/{made['id']}", deployment(endpoint_url="http://px/v1/infer/1"))
+    assert main(["deploy", "j1", "--name", "shapes", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["api_key"], answer["status"]) == ("pk_secret", "active")
+
+
+def test_a_failed_deployment_is_exit_code_1(server, deployment):
+    made = deployment(status="pending")
+    server.json("POST", "/api/v1/deployments", made, status=201)
+    server.json("GET", f"/api/v1/deployments/{made['id']}", deployment(status="failed"))
+    assert main(["deploy", "j1"]) == 1
+
+
+def test_infer_prints_and_draws(server, tmp_path, capsys):
+    picture, drawn = tmp_path / "a.png", tmp_path / "out" / "b.png"
+    Image.new("RGB", (40, 30), "white").save(picture)
+    found = [{"class": "cat", "class_id": 0, "confidence": 0.9, "bbox": [5, 6, 30, 25]}]
+    server.json("POST", "/v1/infer/d1", {"predictions": found, "latency_ms": 3.5, "model_version": "v1"})
+    assert main(["infer", "d1", str(picture), "--key", "pk_k", "-o", str(drawn)]) == 0
+    assert "cat" in capsys.readouterr().out
+    with Image.open(drawn) as image:
+        assert image.getpixel((30, 20)) != (255, 255, 255)
+
+
+def test_download_of_an_export_makes_the_deployment(server, reply, deployment, tmp_path):
+    made = deployment(deployment_type="download")
+    server.json("POST", "/api/v1/deployments", made, status=201)
+    server.json("GET", f"/api/v1/deployments/{made['id']}", made)
+    link = {"download_url": f"{server.url}/zip", "expires_at": "2026-11-24T09:00:00Z"}
+    server.json("GET", f"/api/v1/deployments/{made['id']}/download", link)
+    server.reply("GET", "/zip", reply(200, b"PK"))
+    target = tmp_path / "p.zip"
+    assert main(["download", "job-1", "-o", str(target)]) == 0
+    assert target.read_bytes() == b"PK"
+
+
+def test_delete_asks_first(server, reply, capsys):
+    server.reply("DELETE", "/api/v1/deployments/d1", reply(204))
+    assert main(["delete", "d1", "--yes"]) == 0
+    assert len(server.of("DELETE", "/api/v1/deployments/d1")) == 1
+
+
+@pytest.mark.parametrize("command", ["cancel", "set-default"])
+def test_job_commands(server, job, command, capsys):
+    server.json("POST", f"{JOBS}/j1/cancel", job(status="cancelled"))
+    server.json("POST", "/api/v1/export/j1/set-default", job(is_default=True))
+    assert main([command, "j1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == job()["id"]
+
+
+def test_capabilities_of_every_framework(server, capsys):
+    cell = {"supported": False, "quality": "none", "native": False, "preprocessing_embedded": False, "reason": "no"}
+    answer = {
+        "framework": "timm",
+        "formats": {"coreml": cell},
+        "live": {"coreml": {"available": False, "reason": "why"}},
+    }
+    server.json("GET", "/api/v1/export/capabilities", answer)
+    assert main(["capabilities"]) == 0
+    assert [asked.query["framework"] for asked in server.asked] == [["ultralytics"], ["timm"], ["huggingface"]]
+    assert "coreml" in capsys.readouterr().out
+
+
+def test_users_create(server, job, capsys):
+    server.json("POST", "/api/v1/users", {"id": job()["id"], "token": "mp_new"}, status=201)
+    assert main(["users", "create", "ann", "--tier", "pro"]) == 0
+    assert "mp_new" in capsys.readouterr().out
+    assert server.asked[0].json() == {"name": "ann", "tier": "pro"}
