@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
 from processing import headers, images
 from processing.errors import ImageError
 
@@ -148,7 +149,9 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def bomb(width: int, height: int) -> bytes:
     """A PNG whose header promises many pixels of one compressed byte."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
 
 
 def test_bombs_are_refused_before_decoding(monkeypatch):

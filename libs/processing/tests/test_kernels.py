@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from processing import kernels
 from processing.errors import MetadataError
 
@@ -48,7 +49,13 @@ def test_reference_equals_the_library(kernel, source, target, seed, smooth):
 @pytest.mark.parametrize("kernel", list(kernels.REFERENCE))
 @pytest.mark.parametrize(
     ("source", "target"),
-    [((720, 1280), (405, 720)), ((1080, 1920), (360, 640)), ((333, 251), (640, 482)), ((480, 640), (240, 320)), ((99, 1777), (7, 224))],
+    [
+        ((720, 1280), (405, 720)),
+        ((1080, 1920), (360, 640)),
+        ((333, 251), (640, 482)),
+        ((480, 640), (240, 320)),
+        ((99, 1777), (7, 224)),
+    ],
 )
 def test_reference_equals_the_library_at_real_sizes(kernel, source, target):
     image = picture(*source, seed=7)

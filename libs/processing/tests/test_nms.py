@@ -6,6 +6,7 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from processing import nms
 
 

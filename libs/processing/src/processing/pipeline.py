@@ -112,16 +112,20 @@ class Pipeline:
         check_fraction("iou_threshold", iou)
         check_count("max_detections", max_detections)
         check_count("top_k", top_k)
-        raw = outputs.get(self.output_names[0])
-        if raw is None:
-            raise MetadataError("output_spec", f"the model gave {sorted(outputs)}, not {self.output_names[0]!r}")
         if self.post.detects:
             if top_k is not None:
                 raise OptionError("top_k", "is for classifiers; use max_detections")
-            return self._detections(raw, geometry, confidence, iou, max_detections)
+            return self._detections(self._raw(outputs), geometry, confidence, iou, max_detections)
         if iou is not None or max_detections is not None:
             raise OptionError("iou_threshold" if iou is not None else "max_detections", "is for detectors")
-        return self._classes(CLASSIFIERS[self.post.decoder](raw), confidence, top_k or self.post.top_k)
+        scores = CLASSIFIERS[self.post.decoder](self._raw(outputs))
+        return self._classes(scores, confidence, top_k or self.post.top_k)
+
+    def _raw(self, outputs: Mapping[str, NDArray[np.generic]]) -> NDArray[np.generic]:
+        name = self.output_names[0]
+        if name not in outputs:
+            raise MetadataError("output_spec", f"the model gave {sorted(outputs)}, not {name!r}")
+        return outputs[name]
 
     def _classes(self, scores: NDArray[np.float32], confidence: float | None, top_k: int) -> list[Prediction]:
         best = np.argsort(-scores, kind="stable")[:top_k]

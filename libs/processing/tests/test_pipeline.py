@@ -1,0 +1,276 @@
+"""The whole way: normalisation and detections against torchvision, timm and Ultralytics; options and bad metadata."""
+
+import copy
+
+import numpy as np
+import pytest
+import timm.data
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
+from ultralytics.utils.nms import non_max_suppression
+from ultralytics.utils.ops import scale_boxes
+
+from processing.errors import ImageError, MetadataError, OptionError
+from processing.geometry import Geometry
+from processing.pipeline import Pipeline, Prediction
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def metadata(decoder: str = "yolo_v8", names: int = 5, **changes: object) -> dict:
+    """A metadata.json dict; `changes` are dotted paths with `__` for the dot."""
+    value = {
+        "schema_version": 1,
+        "model_file": "model.onnx",
+        "preprocessing": {
+            "resize": {"method": "letterbox", "size": [64, 96], "kernel": "cv2_linear_u8"},
+            "normalize": {
+                "method": "standard",
+                "scale": 1 / 255,
+                "mean": [0, 0, 0],
+                "std": [1, 1, 1],
+                "embedded": False,
+            },
+            "format": {"input_layout": "HWC", "output_layout": "NCHW", "color_space": "RGB", "dtype": "float32"},
+        },
+        "postprocessing": {
+            "decoder": decoder,
+            "nms": {"enabled": True, "iou_threshold": 0.45, "confidence_threshold": 0.25, "max_detections": 300},
+            "top_k": 3,
+        },
+        "input_spec": {"name": "images", "shape": [1, 3, 64, 96], "dtype": "float32", "format": "NCHW"},
+        "output_spec": {"main": {"name": "output0", "shape": [1, 9, 100], "dtype": "float32", "format": "raw"}},
+        "classes": [{"id": i, "name": f"class {i}"} for i in range(names)],
+    }
+    for path, change in changes.items():
+        *parents, last = path.split("__")
+        section = value
+        for parent in parents:
+            section = section[parent]
+        section[last] = change
+    return copy.deepcopy(value)
+
+
+def classifier(**changes: object) -> Pipeline:
+    resize = {"method": "short_side_crop", "size": [32, 32], "resize_to": [40, 40], "kernel": "pil_bicubic"}
+    return Pipeline.from_metadata(metadata("softmax", preprocessing__resize=resize, **changes))
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("mean_std", [(MEAN, STD), ((0.5,) * 3, (0.5,) * 3), ((0.0,) * 3, (1.0,) * 3)])
+def test_tensor_equals_torchvision_to_the_bit(mean_std):
+    mean, std = mean_std
+    pipeline = classifier(preprocessing__normalize__mean=list(mean), preprocessing__normalize__std=list(std))
+    image = picture(77, 101)
+    reference = transforms.Compose(
+        [
+            transforms.Resize(40, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(32),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
+    tensor, _ = pipeline.preprocess(image)
+    assert tensor.dtype == np.float32
+    np.testing.assert_array_equal(tensor, reference(Image.fromarray(image))[None].numpy())
+
+
+def test_tensor_equals_timm_to_the_bit():
+    reference = timm.data.create_transform(
+        input_size=(3, 32, 32), interpolation="bicubic", mean=MEAN, std=STD, crop_pct=0.8, crop_mode="center"
+    )
+    pipeline = classifier(preprocessing__normalize__mean=list(MEAN), preprocessing__normalize__std=list(STD))
+    for size in ((77, 101), (300, 40), (33, 33)):
+        image = picture(*size)
+        tensor, _ = pipeline.preprocess(image)
+        np.testing.assert_array_equal(tensor, reference(Image.fromarray(image))[None].numpy())
+
+
+def test_bytes_over_255_equal_the_trainers_division():
+    table = Pipeline.from_metadata(metadata()).table
+    np.testing.assert_array_equal(table[0], torch.arange(256, dtype=torch.float32).div(255).numpy())
+
+
+def test_layouts_and_colour_orders_hold_the_same_numbers():
+    image, mean, std = picture(50, 70), list(MEAN), list(STD)
+    base = {"preprocessing__normalize__mean": mean, "preprocessing__normalize__std": std}
+    nchw, _ = Pipeline.from_metadata(metadata(**base)).preprocess(image)
+    nhwc, _ = Pipeline.from_metadata(metadata(**base, preprocessing__format__output_layout="NHWC")).preprocess(image)
+    np.testing.assert_array_equal(nchw.transpose(0, 2, 3, 1), nhwc)
+    assert nhwc.flags.c_contiguous
+    flipped = {"preprocessing__normalize__mean": mean[::-1], "preprocessing__normalize__std": std[::-1]}
+    bgr, _ = Pipeline.from_metadata(metadata(**flipped, preprocessing__format__color_space="BGR")).preprocess(image)
+    np.testing.assert_array_equal(bgr, nchw[:, ::-1])
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_embedded_normalisation_gives_bytes(layout):
+    changes = {
+        "preprocessing__normalize__embedded": True,
+        "preprocessing__format__dtype": "uint8",
+        "preprocessing__format__output_layout": layout,
+    }
+    tensor, _ = Pipeline.from_metadata(metadata(**changes)).preprocess(picture(50, 70))
+    assert tensor.dtype == np.uint8
+    assert tensor.shape == ((1, 64, 96, 3) if layout == "NHWC" else (1, 3, 64, 96))
+    assert tensor.flags.c_contiguous
+    plain, _ = Pipeline.from_metadata(metadata()).preprocess(picture(50, 70))
+    planar = tensor if layout == "NCHW" else tensor.transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(planar.astype(np.float32) / np.float32(255), plain)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**16),
+    st.integers(1, 600),
+    st.integers(2, 6),
+    st.sampled_from([0.05, 0.25, 0.6]),
+    st.sampled_from([0.3, 0.45, 0.7]),
+    st.sampled_from([1, 7, 300]),
+)
+def test_detections_equal_ultralytics(seed, anchors, classes, confidence, iou, limit):
+    rng = np.random.default_rng(seed)
+    raw = rng.random((1, 4 + classes, anchors), dtype=np.float32)
+    raw[:, :4] *= np.array([96, 64, 40, 40], np.float32)[None, :, None]
+    pipeline = Pipeline.from_metadata(metadata(names=classes))
+    _, geometry = pipeline.preprocess(picture(123, 77))
+    got = pipeline.postprocess({"output0": raw}, geometry, confidence=confidence, iou=iou, max_detections=limit)
+    (expected,) = non_max_suppression(
+        torch.from_numpy(raw.copy()), confidence, iou, max_det=limit, nc=classes, max_time_img=60
+    )
+    expected[:, :4] = scale_boxes((64, 96), expected[:, :4], (123, 77))
+    rows = [[*p.bbox, p.confidence, p.class_id] for p in got]
+    np.testing.assert_array_equal(np.array(rows, np.float32).reshape(-1, 6), expected.numpy())
+
+
+def test_thresholds_default_to_the_metadata():
+    raw = np.zeros((1, 9, 3), np.float32)
+    raw[0, :4] = [[20, 60, 61], [20, 40, 40], [10, 10, 10], [10, 10, 10]]
+    raw[0, 5] = [0.25, 0.9, 0.26]
+    geometry = Geometry((64, 96), (1.0, 1.0), (0, 0))
+    pipeline = Pipeline.from_metadata(metadata())
+    expected = Prediction(1, "class 1", pytest.approx(0.9), (55.0, 35.0, 65.0, 45.0))
+    assert pipeline.postprocess({"output0": raw}, geometry) == [expected]
+    assert len(pipeline.postprocess({"output0": raw}, geometry, iou=0.9)) == 2
+    assert len(pipeline.postprocess({"output0": raw}, geometry, iou=0.9, confidence=0.1)) == 3
+    assert pipeline.postprocess({"output0": raw}, geometry, confidence=0.95) == []
+    assert len(pipeline.postprocess({"output0": raw.astype(np.float16)}, geometry)) == 1
+
+
+def end2end(**changes: object) -> tuple[Pipeline, dict[str, np.ndarray], Geometry]:
+    rows = [[0, 0, 10, 10, 0.9, 1], [1, 0, 11, 10, 0.8, 1], [50, 50, 60, 60, 0.3, 0], [5, 5, 9, 9, 0.1, 0]]
+    pipeline = Pipeline.from_metadata(metadata("yolo_end2end", **changes))
+    return pipeline, {"output0": np.array([rows], np.float32)}, Geometry((64, 96), (1.0, 1.0), (0, 0))
+
+
+@pytest.mark.parametrize("changes", [{"postprocessing__nms__embedded": True}, {"postprocessing__nms__enabled": False}])
+def test_end_to_end_outputs_are_not_suppressed_again_unless_asked(changes):
+    pipeline, outputs, geometry = end2end(**changes)
+    assert [round(p.confidence, 1) for p in pipeline.postprocess(outputs, geometry)] == [0.9, 0.8, 0.3]
+    assert [round(p.confidence, 1) for p in pipeline.postprocess(outputs, geometry, iou=0.5)] == [0.9, 0.3]
+    assert len(pipeline.postprocess(outputs, geometry, max_detections=1)) == 1
+
+
+def test_classes_are_sorted_and_cut():
+    pipeline = classifier()
+    outputs = {"output0": np.array([[1.0, 3.0, 2.0, 3.0, -1.0]], np.float32)}
+    geometry = Geometry((8, 8), (1.0, 1.0), (0, 0))
+    got = pipeline.postprocess(outputs, geometry)
+    assert [p.class_id for p in got] == [1, 3, 2]
+    expected = torch.softmax(torch.from_numpy(outputs["output0"]), 1)[0].sort(descending=True, stable=True).values
+    np.testing.assert_allclose([p.confidence for p in got], expected[:3], rtol=1e-6)
+    assert all(p.bbox is None for p in got)
+    assert len(pipeline.postprocess(outputs, geometry, top_k=100)) == 5
+    assert [p.class_id for p in pipeline.postprocess(outputs, geometry, confidence=0.3, top_k=5)] == [1, 3]
+    assert got[0].as_dict() == {"class_id": 1, "class_name": "class 1", "confidence": got[0].confidence, "bbox": None}
+
+
+def test_huge_logits_do_not_overflow():
+    got = classifier().postprocess(
+        {"output0": np.array([[1e30, -1e30, 0]], np.float32)}, Geometry((8, 8), (1, 1), (0, 0))
+    )
+    assert (got[0].class_id, got[0].confidence) == (0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"confidence": 1.5}, "confidence_threshold"),
+        ({"confidence": float("nan")}, "confidence_threshold"),
+        ({"iou": -0.1}, "iou_threshold"),
+        ({"max_detections": 0}, "max_detections"),
+        ({"top_k": 3}, "top_k"),
+    ],
+)
+def test_options_that_cannot_be_obeyed_are_refused(options, field):
+    with pytest.raises(OptionError) as error:
+        Pipeline.from_metadata(metadata()).postprocess({}, Geometry((8, 8), (1, 1), (0, 0)), **options)
+    assert error.value.field == field
+
+
+def test_detector_options_are_refused_by_classifiers():
+    outputs = {"output0": np.zeros((1, 3), np.float32)}
+    for options in ({"iou": 0.5}, {"max_detections": 3}):
+        with pytest.raises(OptionError):
+            classifier().postprocess(outputs, Geometry((8, 8), (1, 1), (0, 0)), **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "hint"),
+    [
+        ({"schema_version": 2}, "schema_version", "known: 1"),
+        ({"schema_version": True}, "schema_version", "known: 1"),
+        ({"preprocessing__resize__kernel": "area"}, "preprocessing.resize.kernel", "cv2_linear_u8"),
+        ({"preprocessing__resize__method": "fit"}, "preprocessing.resize.method", "letterbox"),
+        ({"preprocessing__resize__size": [64]}, "preprocessing.resize.size", "height, width"),
+        ({"preprocessing__resize__size": [64, 0]}, "preprocessing.resize.size.1", "from 1"),
+        ({"preprocessing__resize__fill_value": 300}, "preprocessing.resize.fill_value", "to 255"),
+        ({"preprocessing__normalize__std": [1, 0, 1]}, "preprocessing.normalize.std", "zero"),
+        ({"preprocessing__normalize__mean": [1, "a", 1]}, "preprocessing.normalize.mean.1", "number"),
+        ({"preprocessing__normalize__embedded": True}, "preprocessing.format.dtype", "uint8"),
+        ({"preprocessing__format__dtype": "float16"}, "preprocessing.format.dtype", "float32"),
+        ({"preprocessing__format__color_space": "HSV"}, "preprocessing.format.color_space", "RGB"),
+        ({"postprocessing__decoder": "detr"}, "postprocessing.decoder", "yolo_v8"),
+        ({"postprocessing__nms__iou_threshold": 45}, "postprocessing.nms.iou_threshold", "to 1"),
+        ({"postprocessing": None}, "postprocessing", "missing"),
+        ({"classes": None}, "classes", "list"),
+        ({"classes": [{"id": 0}]}, "classes[0].name", "missing"),
+        ({"output_spec": {}}, "output_spec", "at least one"),
+        ({"input_spec": {"shape": []}}, "input_spec.name", "missing"),
+    ],
+)
+def test_metadata_that_is_not_understood_is_refused_by_field(changes, field, hint):
+    with pytest.raises(MetadataError) as error:
+        Pipeline.from_metadata(metadata(**changes))
+    assert error.value.field == field
+    assert hint in str(error.value)
+
+
+def test_unknown_fields_are_tolerated():
+    assert Pipeline.from_metadata(metadata(preprocessing__resize__later=1)).input_name == "images"
+
+
+@pytest.mark.parametrize(
+    "outputs", [{"other": np.zeros((1, 9, 4))}, {"output0": np.zeros((2, 9, 4))}, {"output0": np.zeros((1, 3, 4))}]
+)
+def test_outputs_that_contradict_the_metadata(outputs):
+    with pytest.raises(MetadataError):
+        Pipeline.from_metadata(metadata()).postprocess(outputs, Geometry((8, 8), (1, 1), (0, 0)))
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8)]
+)
+def test_pictures_of_another_shape_are_refused(image):
+    with pytest.raises(ImageError):
+        Pipeline.from_metadata(metadata()).preprocess(image)
+
+
+def test_a_class_without_a_name_is_called_by_its_number():
+    assert Pipeline.from_metadata(metadata(names=1)).class_name(7) == "7"
