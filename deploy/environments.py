@@ -85,7 +85,9 @@ def run(title: str, argv: list[str], log: Path) -> None:
     heart.start()
     try:
         with log.open("a") as out:
-            code = subprocess.run(argv, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=_environment()).returncode
+            code = subprocess.run(
+                argv, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=_environment(), check=False
+            ).returncode
     finally:
         done.set()
     if code != 0:
@@ -97,15 +99,17 @@ def run(title: str, argv: list[str], log: Path) -> None:
 def _environment() -> dict[str, str]:
     """uv does not read pip's configuration: hand it the index, and let it trust the machine's certificates."""
     environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": ""}
-    asked = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True)
+    asked = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
+    )
     if asked.returncode == 0 and asked.stdout.strip():
         environment.setdefault("UV_DEFAULT_INDEX", asked.stdout.strip())
     return environment
 
 
 def create(venv: Path, title: str, log: Path) -> None:
-    alive = (venv / "bin" / "python").exists() and not subprocess.run([venv / "bin" / "python", "-c", ""]).returncode
-    if not alive:
+    python = venv / "bin" / "python"
+    if not (python.exists() and subprocess.run([python, "-c", ""], check=False).returncode == 0):
         run(f"{title}: create", [sys.executable, "-m", "venv", "--clear", str(venv)], log)
 
 
@@ -168,7 +172,9 @@ def main(arguments: list[str]) -> int:
         print(f"usage: environments.py {'|'.join(LAYERS)}", file=sys.stderr)
         return 2
     if sys.version_info[:2] != (3, 11):
-        print(f"Python 3.11 is needed, this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11", file=sys.stderr)
+        print(
+            f"Python 3.11 is needed, this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11", file=sys.stderr
+        )
         return 1
     layer = arguments[0]
     logs = ROOT / ".cache" / "setup"

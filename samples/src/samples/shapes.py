@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 CLASSES = ("circle", "square", "triangle")
 TRAIN_SEED, VAL_SEED, PICTURE_SEED = 0, 1, 2
 SUPERSAMPLING = 2
+JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def write_pictures(folder: Path) -> list[Path]:
     paths = []
     for name, (width, height) in sizes.items():
         picture, _ = draw(rng, width, height)
-        picture.save(folder / name, **({"quality": 92} if name.endswith(".jpg") else {}))
+        picture.save(folder / name, quality=JPEG_QUALITY)
         paths.append(folder / name)
     return paths
 

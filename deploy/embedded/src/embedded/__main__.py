@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 
 from contracts.errors import Permanent
-from servicekit.settings import load
-
 from embedded.program import StartError
 from embedded.settings import EmbeddedSettings
 from embedded.stack import Stack, StackFile
+from servicekit.settings import load
 
 PR_SET_PDEATHSIG = 1
 USAGE = "usage: python -m embedded up"

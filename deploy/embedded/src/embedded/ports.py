@@ -5,6 +5,7 @@ import socket
 
 import msgspec
 import psutil
+
 from servicekit.servers import LOOPBACK, WeedPorts
 
 S3_OFFSET = 30
@@ -61,7 +62,12 @@ async def taken(ports: tuple[int, ...], patience_s: float) -> list[int]:
 def owner(port: int) -> str:
     """Who listens on a port, in words; other users' processes cannot be seen without root."""
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
+        if (
+            connection.laddr
+            and connection.laddr.port == port
+            and connection.status == psutil.CONN_LISTEN
+            and connection.pid
+        ):
             try:
                 return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
             except psutil.NoSuchProcess:

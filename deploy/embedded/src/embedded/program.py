@@ -1,12 +1,13 @@
 """What the supervisor knows about one program: how to start it, when it is ready, how it stops."""
 
 import asyncio
-import urllib.error
-import urllib.request
+import http.client
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import asyncpg
 import msgspec
+
 from servicekit.servers import LOOPBACK, ServerCommand
 
 PROBE_TIMEOUT_S = 3.0
@@ -90,10 +91,16 @@ class _Jsz(msgspec.Struct):
 
 
 def _fetch(url: str) -> bytes:
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=PROBE_TIMEOUT_S)
     try:
-        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:
-            return bytes(answer.read())
-    except urllib.error.HTTPError as error:
-        raise NotReady(f"{url} answers {error.code}: {error.read(300).decode(errors='replace')}") from error
-    except OSError as error:
+        connection.request("GET", f"/{path}")
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
         raise NotReady(f"{url}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != HTTPStatus.OK:
+        raise NotReady(f"{url} answers {answer.status}: {body[:300].decode(errors='replace')}")
+    return body

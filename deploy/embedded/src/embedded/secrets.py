@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 import msgspec
+
 from contracts.credentials import USER_PREFIX, mint
 
 

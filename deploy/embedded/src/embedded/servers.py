@@ -7,6 +7,11 @@ from pathlib import Path
 import aioboto3
 import asyncpg
 import msgspec
+
+from embedded.ports import Ports
+from embedded.program import Probe, Program, accepts_queries, answers, syncs_every_write
+from embedded.secrets import Secrets
+from embedded.services import BUCKET, DATABASE, REGION, USER, dsn, url
 from servicekit.servers import (
     ServerCommand,
     initdb_command,
@@ -16,20 +21,13 @@ from servicekit.servers import (
     weed_command,
 )
 
-from embedded.ports import Ports
-from embedded.program import Probe, Program, accepts_queries, answers, syncs_every_write
-from embedded.secrets import Secrets
-from embedded.services import BUCKET, DATABASE, REGION, USER, dsn, url
-
 POSTGRES_MAX_CONNECTIONS = 100
 
 
 def server_programs(home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> tuple[Program, ...]:
     """In no order: they do not depend on each other."""
     nats = nats_command(home / "nats", port=ports.nats, monitor_port=ports.nats_monitor)
-    weed = weed_command(
-        home / "s3", ports=ports.s3, access_key=secrets.s3_access_key, secret_key=secrets.s3_secret_key
-    )
+    weed = weed_command(home / "s3", ports=ports.s3, access_key=secrets.s3_access_key, secret_key=secrets.s3_secret_key)
     weed_ports = tuple(msgspec.structs.asdict(ports.s3).values())
     return (
         _program(nats, environment, (ports.nats, ports.nats_monitor), syncs_every_write(ports.nats_monitor)),

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from servicekit.servers import LOOPBACK
 
 from embedded.ports import Ports
 from embedded.program import Program, answers
 from embedded.secrets import Secrets
+from servicekit.servers import LOOPBACK
 
 USER, DATABASE, BUCKET, REGION = "modelport", "modelport", "vision-platform", "us-east-1"
 

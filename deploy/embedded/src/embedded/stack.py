@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from servicekit.servers import LOOPBACK
 
 from embedded.ports import Ports
 from embedded.program import StartError
@@ -19,6 +18,7 @@ from embedded.settings import EmbeddedSettings
 from embedded.supervisor import Supervisor
 from embedded.triton import triton_program
 from embedded.watchdog import MARKER
+from servicekit.servers import LOOPBACK
 
 STACK_FILE = "stack.json"
 
@@ -57,6 +57,7 @@ class Stack:
             ((*servers, triton), services),
             logs=logs,
             stack_id=stack_id,
+            stack_file=self.home / STACK_FILE,
             prepare=self._prepare,
             told=told,
             changed=self._write_file,
@@ -129,5 +130,3 @@ def _lock(home: Path) -> int:
         hint = "stop it first, or give this one a folder of its own with MODELPORT_HOME (and MODELPORT_PORT_BASE)"
         raise StartError("stack", f"another stack already runs in {home}", hint) from None
     return descriptor
-
-

@@ -6,10 +6,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from servicekit.servers import ServerCommand
-
 from embedded.ports import owner, taken
 from embedded.program import NotReady, Program, StartError
+from servicekit.servers import ServerCommand
 
 PORT_PATIENCE_S = 8.0
 PROBE_INTERVAL_S = 0.1
@@ -128,7 +127,9 @@ class Supervised:
     def _failed(self, reason: str) -> StartError:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         tail = "".join(f"\n    {line}" for line in lines[-TAIL_LINES:])
-        return StartError(self.program.name, f"{reason}; the end of its log:{tail}", f"read the whole log in {self.log}")
+        return StartError(
+            self.program.name, f"{reason}; the end of its log:{tail}", f"read the whole log in {self.log}"
+        )
 
     def _note(self, line: str) -> None:
         with self.log.open("a") as out:

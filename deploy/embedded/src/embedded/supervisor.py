@@ -22,12 +22,17 @@ class Supervisor:
         *,
         logs: Path,
         stack_id: str,
+        stack_file: Path,
         prepare: Callable[[], Awaitable[None]],
         told: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
-        self._stages = [[Supervised(program, logs / f"{program.name}.log", self._on_change) for program in stage] for stage in stages]
+        self._stages = [
+            [Supervised(program, logs / f"{program.name}.log", self._on_change) for program in stage]
+            for stage in stages
+        ]
         self._stack_id = stack_id
+        self._stack_file = stack_file
         self._prepare = prepare
         self._told = told
         self._report = changed
@@ -40,7 +45,7 @@ class Supervisor:
     async def start(self) -> None:
         """Everything ready, in order; on the first failure everything is taken down again and StartError raised."""
         watchdog.kill_all(self._stack_id)
-        self._watchdog = _start_watchdog(self._stack_id)
+        self._watchdog = _start_watchdog(self._stack_id, self._stack_file)
         try:
             for number, stage in enumerate(self._stages):
                 async with asyncio.TaskGroup() as group:
@@ -78,7 +83,7 @@ def _first(error: BaseException) -> BaseException:
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _start_watchdog(stack_id: str) -> subprocess.Popen[bytes]:
+def _start_watchdog(stack_id: str, stack_file: Path) -> subprocess.Popen[bytes]:
     """A process of its own session, so that neither Ctrl-C nor a kill of the supervisor's group reaches it."""
-    command = [sys.executable, "-S", "-E", watchdog.__file__, stack_id]
+    command = [sys.executable, "-S", "-E", watchdog.__file__, stack_id, str(stack_file)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)

@@ -5,14 +5,13 @@ import sysconfig
 from importlib.resources import files
 from pathlib import Path
 
-from servicekit.servers import LOOPBACK
-
 from embedded.ports import Ports
 from embedded.program import Program, StartError, answers
+from servicekit.servers import LOOPBACK
 
 PYTHON_BACKEND_FILES = ("libtriton_python.so", "triton_python_backend_utils.py")
 STUB = "triton_python_backend_stub"
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/") / "dev" / "shm"
 
 
 def build_backends(serving: Path, folder: Path) -> None:
@@ -31,10 +30,8 @@ def triton_program(serving: Path, home: Path, ports: Ports, environment: dict[st
     """Triton on the three loopback ports with explicit model control: it loads what the deployer sends, nothing else."""
     if not (serving / "bin" / "python").exists():
         raise StartError("triton", f"its environment {serving} is missing", "run 'make setup-demo'")
-    backends, models, scratch = home / "backends", home / "models", home / "tmp"
-    shutil.rmtree(scratch, ignore_errors=True)
-    for folder in (models, scratch):
-        folder.mkdir(parents=True, exist_ok=True)
+    backends, models = home / "backends", home / "models"
+    models.mkdir(parents=True, exist_ok=True)
     build_backends(serving, backends)
     prefix = f"modelport-{ports.triton_http}-"
     _drop_shared_memory(prefix)
@@ -43,6 +40,7 @@ def triton_program(serving: Path, home: Path, ports: Ports, environment: dict[st
         "backend-directory": backends,
         "backend-config": f"python,shm-region-prefix-name={prefix}",
         "model-control-mode": "explicit",
+        "strict-readiness": "false",
         "exit-timeout-secs": 4,
         "http-address": LOOPBACK,
         "http-port": ports.triton_http,
@@ -57,7 +55,7 @@ def triton_program(serving: Path, home: Path, ports: Ports, environment: dict[st
         name="triton",
         argv=(str(server), *options, "--disable-auto-complete-config"),
         cwd=str(home),
-        env=_surroundings(serving, environment) | {"TMPDIR": str(scratch)},
+        env=_surroundings(serving, environment),
         ports=(ports.triton_http, ports.triton_grpc, ports.triton_metrics),
         ready=answers(f"http://{LOOPBACK}:{ports.triton_http}/v2/health/ready"),
         stop_grace_s=7.0,

@@ -1,4 +1,4 @@
-"""Kills what a dead supervisor left behind: `python watchdog.py <stack id>` beside it, told of a clean end by one line.
+"""Kills what a dead supervisor left behind: `python watchdog.py <stack id> <stack.json>`, told of a clean end by one line.
 
 Every process of a stack carries the stack's id in its environment, grandchildren included, whatever process group they
 moved to. Standard library only.
@@ -48,14 +48,15 @@ def kill_all(stack_id: str) -> int:
     return first
 
 
-def main(stack_id: str) -> int:
+def main(stack_id: str, stack_file: str) -> int:
     """Wait for the other end of standard input to close: with the word it was a clean end, without it a murder."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.stdin.buffer.read() != CLEAN_END:
         kill_all(stack_id)
+        Path(stack_file).unlink(missing_ok=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

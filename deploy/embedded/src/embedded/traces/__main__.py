@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from aiohttp import web
-from servicekit.servers import LOOPBACK
 
 from embedded.traces.app import build_app
 from embedded.traces.store import SpanStore
+from servicekit.servers import LOOPBACK
 
 
 def main(port: str, database: str) -> None:

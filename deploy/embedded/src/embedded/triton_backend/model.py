@@ -4,11 +4,16 @@ Runs inside Triton's own environment (numpy 1), one process per model instance. 
 """
 
 import json
-import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+
+Array = np.ndarray[Any, Any]
+Feed = dict[str, Array]
 
 THREADS_PARAMETER = "intra_op_thread_count"
 
@@ -17,24 +22,24 @@ class TritonPythonModel:
     """One loaded model version; Triton calls the three methods below by name."""
 
     @staticmethod
-    def auto_complete_config(config):
+    def auto_complete_config(config: Any) -> Any:
         """The deployer writes a full config.pbtxt: nothing to complete."""
         return config
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Load `<repository>/<version>/model.onnx`; threads from the parameter `intra_op_thread_count` (0 = all cores)."""
         config = json.loads(args["model_config"])
         filename = config.get("default_model_filename") or "model.onnx"
-        path = os.path.join(args["model_repository"], args["model_version"], filename)
+        path = Path(args["model_repository"]) / args["model_version"] / filename
         parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         options = ort.SessionOptions()
         options.intra_op_num_threads = int(parameters.get(THREADS_PARAMETER, "0"))
-        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
         self.batched = config.get("max_batch_size", 0) > 0
 
-    def execute(self, requests):
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Run the requests that Triton's batcher handed over together, as one batch where the model has a batch axis."""
         try:
             feeds = [self._feed(request) for request in requests]
@@ -44,10 +49,10 @@ class TritonPythonModel:
         except Exception as error:  # Triton drops the whole batch, without a word to the clients, if this escapes
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error))) for _ in requests]
 
-    def _feed(self, request):
+    def _feed(self, request: Any) -> Feed:
         return {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
 
-    def _run_joined(self, feeds):
+    def _run_joined(self, feeds: list[Feed]) -> list[Any]:
         """Concatenate along the batch axis, run once, cut the outputs back into one reply per request."""
         joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in self.inputs}
         arrays, start, replies = self.session.run(self.outputs, joined), 0, []
@@ -57,6 +62,6 @@ class TritonPythonModel:
             start += rows
         return replies
 
-    def _reply(self, arrays):
+    def _reply(self, arrays: Sequence[Array]) -> Any:
         tensors = [pb_utils.Tensor(name, array) for name, array in zip(self.outputs, arrays, strict=True)]
         return pb_utils.InferenceResponse(tensors)
