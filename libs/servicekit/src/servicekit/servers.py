@@ -166,14 +166,14 @@ def initdb_command(directory: Path, *, user: str, password: str, durable: bool =
 
 
 def postgres_command(directory: Path, *, port: int, durable: bool = True, max_connections: int = 100) -> ServerCommand:
-    """PostgreSQL on loopback TCP only; `durable=False` switches fsync off (tests)."""
+    """PostgreSQL on loopback TCP only; `durable=False` survives a killed process, not a killed machine (tests)."""
     settings = {
         "listen_addresses": LOOPBACK,
         "port": port,
         "unix_socket_directories": "",
         "max_connections": max_connections,
         "shared_buffers": "64MB",
-        **({} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+        **({} if durable else {"fsync": "off", "full_page_writes": "off"}),
     }
     argv = [postgres_binary("postgres"), "-D", str(directory / "data")]
     for key, value in settings.items():

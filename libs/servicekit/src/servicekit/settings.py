@@ -26,19 +26,44 @@ _EXAMPLES = {
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
-class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
+class _Mixing(msgspec.StructMeta):
+    """Lets a Struct of settings inherit from several others.
+
+    Structs have fixed layouts, which Python refuses to combine: the fields of all bases are gathered into one Struct.
+    """
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> "_Mixing":
+        if len(bases) > 1:
+            kinds: dict[str, Any] = {}
+            for base in reversed(bases):
+                for field in msgspec.structs.fields(base):
+                    kinds[field.name] = field.type
+                    if not field.required:
+                        default = {"default": field.default, "default_factory": field.default_factory}
+                        namespace.setdefault(field.name, msgspec.field(**default))
+            namespace["__annotations__"] = kinds | namespace.get("__annotations__", {})
+            bases = (Settings,)
+        made: _Mixing = super().__new__(mcs, name, bases, namespace, **{"frozen": True, "kw_only": True, **config})
+        return made
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_Mixing):
+    """Base of everything that `load` fills; subclasses are frozen and keyword-only, and may have several bases."""
+
+
+class BusSettings(Settings, frozen=True, kw_only=True):
     """The address of NATS."""
 
     nats_url: str
 
 
-class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
+class PostgresSettings(Settings, frozen=True, kw_only=True):
     """The database, with user and password in the DSN."""
 
     postgres_dsn: str
 
 
-class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
+class S3Settings(Settings, frozen=True, kw_only=True):
     """Object storage; presigned URLs carry `s3_public_endpoint` where it differs from the inner address."""
 
     s3_endpoint: str
@@ -49,7 +74,7 @@ class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
     s3_region: str = "us-east-1"
 
 
-class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+class HttpSettings(Settings, frozen=True, kw_only=True):
     """Where the service listens; the port has no default because each service has its own."""
 
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
