@@ -1,0 +1,317 @@
+"""Long jobs: done once while all is well, done again after a crash, given up with a reason."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from contracts.envelope import EventMeta
+from contracts.errors import Permanent, Transient
+from contracts.events import ExportCancelledV1
+from servicekit.bus import Bus
+from servicekit.delivery import REASON, REASON_CODE
+from servicekit.jobs import Exhausted, JobConsumer
+from servicekit.leases import Lease, LeaseLost
+from servicekit.testing import NatsServer, eventually
+
+pytestmark = pytest.mark.integration
+
+DURABLE = "test-job"
+
+
+class Worker:
+    """A handler with a duration, errors to raise, and a record of what happened."""
+
+    def __init__(self, *errors: Exception, seconds: float = 0.0) -> None:
+        self.errors = list(errors)
+        self.seconds = seconds
+        self.started: list[int] = []
+        self.done: list[int] = []
+        self.cancelled: list[int] = []
+        self.exhausted: list[Exhausted] = []
+
+    async def handle(self, event: ExportCancelledV1, meta: EventMeta, lease: Lease) -> None:
+        self.started.append(lease.attempt)
+        if self.errors:
+            raise self.errors.pop(0)
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled.append(lease.attempt)
+            raise
+        self.done.append(lease.attempt)
+
+    async def on_exhausted(self, event: ExportCancelledV1, reason: Exhausted) -> None:
+        self.exhausted.append(reason)
+
+
+async def consumer(bus: Bus, worker: Worker, **options: float) -> JobConsumer[ExportCancelledV1]:
+    settings: dict[str, float] = {"ack_wait_s": 1.0, "heartbeat_s": 0.3, **options}
+    made = JobConsumer(
+        bus,
+        event_type=ExportCancelledV1,
+        durable=DURABLE,
+        handler=worker.handle,
+        on_exhausted=worker.on_exhausted,
+        slots=int(settings.pop("slots", 1)),
+        max_deliver=int(settings.pop("max_deliver", 5)),
+        **settings,
+    )
+    await made.start()
+    return made
+
+
+async def publish(bus: Bus) -> ExportCancelledV1:
+    event = ExportCancelledV1(job_id=uuid4())
+    await bus.publish(event, subject_id=event.job_id, sequence=1)
+    return event
+
+
+async def settled(bus: Bus) -> bool:
+    info = await bus.jetstream.consumer_info("EXPORT", DURABLE)
+    return info.num_pending == 0 and info.num_ack_pending == 0
+
+
+async def letters(bus: Bus) -> int:
+    return (await bus.jetstream.stream_info("DEADLETTER")).state.messages
+
+
+async def test_a_job_longer_than_ack_wait_is_delivered_once(bus: Bus) -> None:
+    worker = Worker(seconds=2.5)
+    jobs = await consumer(bus, worker)
+    await publish(bus)
+    await eventually(lambda: worker.done == [1])
+    await eventually(lambda: settled(bus))
+    assert worker.started == [1]
+    await jobs.stop()
+
+
+async def test_slots_run_side_by_side_and_take_no_more_than_they_run(bus: Bus) -> None:
+    worker = Worker(seconds=1.0)
+    jobs = await consumer(bus, worker, slots=2)
+    for _ in range(3):
+        await publish(bus)
+    await eventually(lambda: jobs.busy == 2)
+    assert (await bus.jetstream.consumer_info("EXPORT", DURABLE)).num_ack_pending == 2
+    await eventually(lambda: len(worker.done) == 3)
+    await jobs.stop()
+
+
+async def test_a_failing_job_is_tried_again_then_given_up_with_its_last_reason(bus: Bus) -> None:
+    worker = Worker(RuntimeError("first"), Transient("unavailable", "second"))
+    jobs = await consumer(bus, worker, max_deliver=2)
+    event = await publish(bus)
+    await eventually(lambda: len(worker.exhausted) == 1)
+    assert worker.started == [1, 2]
+    (reason,) = worker.exhausted
+    assert (reason.code, reason.message, reason.attempt) == ("unavailable", "second", 2)
+    await eventually(lambda: settled(bus))
+    letter = await bus.jetstream.get_msg("DEADLETTER", seq=1)
+    assert (letter.headers or {})[REASON] == "second"
+    assert str(event.job_id).encode() in letter.data
+    await jobs.stop()
+
+
+async def test_a_permanent_error_is_given_up_at_once(bus: Bus) -> None:
+    worker = Worker(Permanent("checkpoint_unreadable", "truncated"))
+    jobs = await consumer(bus, worker)
+    await publish(bus)
+    await eventually(lambda: [reason.code for reason in worker.exhausted] == ["checkpoint_unreadable"])
+    await eventually(lambda: settled(bus))
+    assert (worker.started, await letters(bus)) == ([1], 1)
+    await jobs.stop()
+
+
+async def test_a_body_that_cannot_be_read_is_dead_lettered_and_passed_by(bus: Bus) -> None:
+    worker = Worker()
+    jobs = await consumer(bus, worker)
+    await bus.jetstream.publish("export.jobs.cancelled.v1", b"[]")
+    await publish(bus)
+    await eventually(lambda: worker.done == [1])
+    headers = (await bus.jetstream.get_msg("DEADLETTER", seq=1)).headers or {}
+    assert headers[REASON_CODE] == "undecodable_event"
+    assert worker.exhausted == []
+    await jobs.stop()
+
+
+async def test_a_duplicate_of_a_completed_job_does_nothing(bus: Bus) -> None:
+    worker = Worker()
+    jobs = await consumer(bus, worker)
+    event = await publish(bus)
+    await eventually(lambda: worker.done == [1])
+    await bus.publish(event, subject_id=event.job_id, event_id="another id of the same job")
+    await eventually(lambda: settled(bus))
+    assert worker.started == [1]
+    await jobs.stop()
+
+
+async def test_stop_waits_for_the_running_job(bus: Bus) -> None:
+    worker = Worker(seconds=0.5)
+    jobs = await consumer(bus, worker)
+    await publish(bus)
+    await eventually(lambda: worker.started == [1])
+    await jobs.stop(grace_s=10)
+    assert (worker.done, worker.cancelled) == ([1], [])
+
+
+async def test_stop_hands_a_long_job_back_without_counting_a_failure(bus: Bus) -> None:
+    worker = Worker(seconds=60)
+    jobs = await consumer(bus, worker)
+    await publish(bus)
+    await eventually(lambda: worker.started == [1])
+    await jobs.stop(grace_s=0.1)
+    assert worker.cancelled == [1]
+    successor = Worker()
+    jobs = await consumer(bus, successor, max_deliver=1)
+    await eventually(lambda: successor.done == [2])
+    await jobs.stop()
+
+
+async def test_an_attempt_that_lost_its_lease_is_cancelled_and_settles_nothing(bus: Bus) -> None:
+    worker = Worker(seconds=60)
+    jobs = await consumer(bus, worker, ack_wait_s=30.0, heartbeat_s=0.2)
+    event = await publish(bus)
+    await eventually(lambda: worker.started == [1])
+    bucket = await bus.kv("leases")
+    await bucket.put(f"{DURABLE}.{event.job_id}", b'{"attempt":2,"worker":"b","state":"running","heartbeat":0,"token":"t"}')
+    await eventually(lambda: worker.cancelled == [1])
+    assert not await settled(bus)
+    assert worker.exhausted == []
+    await jobs.stop()
+
+
+async def test_a_zombies_handler_cannot_state_its_end(bus: Bus) -> None:
+    lost: list[int] = []
+
+    async def handle(event: ExportCancelledV1, meta: EventMeta, lease: Lease) -> None:
+        bucket = await bus.kv("leases")
+        other = b'{"attempt":9,"worker":"b","state":"done","heartbeat":0,"token":"t"}'
+        await bucket.put(lease.key, other)
+        try:
+            await lease.heartbeat()
+        except LeaseLost:
+            lost.append(lease.attempt)
+            raise
+
+    worker = Worker()
+    worker.handle = handle  # type: ignore[method-assign]
+    jobs = await consumer(bus, worker)
+    await publish(bus)
+    await eventually(lambda: lost == [1])
+    await eventually(lambda: settled(bus))
+    assert worker.exhausted == []
+    await jobs.stop()
+
+
+async def test_a_deleted_consumer_and_a_restarted_server_are_survived(bus: Bus, nats_server: NatsServer) -> None:
+    worker = Worker()
+    jobs = await consumer(bus, worker)
+    await publish(bus)
+    await eventually(lambda: len(worker.done) == 1)
+    await bus.jetstream.delete_consumer("EXPORT", DURABLE)
+    await publish(bus)
+    await eventually(lambda: len(worker.done) == 2)
+    await asyncio.to_thread(nats_server.restart)
+    await publish(bus)
+    await eventually(lambda: len(worker.done) == 3)
+    worker.seconds = 2.0
+    await publish(bus)
+    await eventually(lambda: len(worker.started) == 4)
+    await asyncio.to_thread(nats_server.restart)
+    await eventually(lambda: len(worker.done) == 4)
+    await eventually(lambda: settled(bus))
+    await jobs.stop()
+
+
+WORKER = """
+    import asyncio, sys
+    from opentelemetry.sdk.trace import TracerProvider
+    from contracts.events import ExportCancelledV1
+    from servicekit.bus import Bus
+    from servicekit.jobs import JobConsumer
+    from servicekit.telemetry import Telemetry
+
+    async def handle(event, meta, lease):
+        print("started", lease.attempt, flush=True)
+        await asyncio.sleep(float(sys.argv[2]))
+        await lease.heartbeat()
+        print("stated", lease.attempt, flush=True)
+
+    async def give_up(event, reason):
+        print("exhausted", reason.code, reason.attempt, flush=True)
+
+    async def main():
+        bus = Bus(sys.argv[1], "worker", Telemetry("worker", TracerProvider()))
+        await bus.connect()
+        jobs = JobConsumer(bus, event_type=ExportCancelledV1, durable="test-job", handler=handle,
+                           on_exhausted=give_up, ack_wait_s=1.0, heartbeat_s=0.3, max_deliver=2)
+        await jobs.start()
+        await asyncio.sleep(60)
+
+    asyncio.run(main())
+"""
+
+
+class WorkerProcess:
+    """A worker of its own, to be killed or frozen."""
+
+    def __init__(self, folder: Path, url: str, seconds: float) -> None:
+        script = folder / "worker.py"
+        script.write_text(textwrap.dedent(WORKER))
+        self.log = folder / f"{uuid4()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([sys.executable, str(script), url, str(seconds)], stdout=log)
+
+    def said(self, line: str) -> bool:
+        return line in self.log.read_text().splitlines()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+async def test_a_killed_process_is_followed_by_another_then_given_up(
+    bus: Bus, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    workers = [WorkerProcess(tmp_path, nats_server.url, 60)]
+    try:
+        event = await publish(bus)
+        await eventually(lambda: workers[-1].said("started 1"))
+        workers[-1].kill()
+        workers.append(WorkerProcess(tmp_path, nats_server.url, 60))
+        await eventually(lambda: workers[-1].said("started 2"))
+        workers[-1].kill()
+        workers.append(WorkerProcess(tmp_path, nats_server.url, 60))
+        await eventually(lambda: workers[-1].said("exhausted worker_lost 3"))
+        await eventually(lambda: settled(bus))
+        letter = await bus.jetstream.get_msg("DEADLETTER", seq=1)
+        assert str(event.job_id).encode() in letter.data
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+async def test_a_frozen_process_cannot_state_its_end_after_waking(
+    bus: Bus, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    zombie = WorkerProcess(tmp_path, nats_server.url, 3)
+    successor = None
+    try:
+        await publish(bus)
+        await eventually(lambda: zombie.said("started 1"))
+        zombie.process.send_signal(signal.SIGSTOP)
+        successor = WorkerProcess(tmp_path, nats_server.url, 0.1)
+        await eventually(lambda: successor.said("stated 2"))
+        await eventually(lambda: settled(bus))
+        zombie.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(4)
+        assert not zombie.said("stated 1")
+    finally:
+        zombie.kill()
+        if successor:
+            successor.kill()
