@@ -1,58 +1,61 @@
-"""Jaeger's JSON as a waterfall."""
+"""A trace as a waterfall."""
 
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 from rich.console import Console
 
 from modelport.cli import waterfall
+from modelport.models import Span, Trace
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def jaeger(span_id, name, start, duration, parent=None, error=False):
-    return {
-        "spanID": span_id,
-        "operationName": name,
-        "startTime": start,
-        "duration": duration,
-        "processID": "p1",
-        "references": [{"refType": "CHILD_OF", "spanID": parent, "traceID": "t"}] if parent else [],
-        "tags": [{"key": "error", "type": "bool", "value": True}] if error else [],
-    }
+def span(span_id, name, start_ms, duration_ms, parent=None, status="unset"):
+    return Span(
+        span_id=span_id,
+        parent_id=parent,
+        name=name,
+        service="export-worker",
+        start=NOON + timedelta(milliseconds=start_ms),
+        duration_ms=duration_ms,
+        status=status,
+    )
 
 
-ANSWER = {
-    "data": [
-        {
-            "traceID": "t",
-            "spans": [
-                jaeger("c", "convert", 3000, 1000, parent="b", error=True),
-                jaeger("a", "POST /jobs", 1000, 500),
-                jaeger("b", "run", 2000, 3000, parent="a"),
-                jaeger("d", "orphan", 4000, 10, parent="lost"),
-            ],
-            "processes": {"p1": {"serviceName": "export-worker"}},
-        }
-    ]
-}
+TRACE = Trace(
+    trace_id="t",
+    spans=(
+        span("c", "convert", 30, 10, parent="b", status="error"),
+        span("a", "POST /jobs", 10, 5),
+        span("b", "run", 20, 30, parent="a"),
+        span("d", "orphan", 40, 0.1, parent="lost"),
+    ),
+)
 
 
-def shown(answer):
+def shown(trace):
     console = Console(file=StringIO(), width=200)
-    console.print(waterfall.view(waterfall.spans_of(answer)))
+    console.print(waterfall.view(trace))
     return console.file.getvalue()
 
 
 def test_children_stand_under_their_parents():
-    lines = [line.split("  ", 1)[1].rstrip() for line in shown(ANSWER).splitlines()[1:]]
-    assert [line.split("█")[0].rstrip() for line in lines] == ["POST /jobs", "  run", "    convert", "orphan"]
+    lines = [line.split("  ", 1)[1].split("█")[0].rstrip() for line in shown(TRACE).splitlines()[2:]]
+    assert lines == ["POST /jobs", "  run", "    convert", "orphan"]
 
 
-def test_spans_carry_service_and_failure():
-    by_name = {span.name: span for span in waterfall.spans_of(ANSWER)}
-    assert by_name["convert"].failed
-    assert not by_name["run"].failed
-    assert by_name["run"].service == "export-worker"
-    assert "3.0 ms" in shown(ANSWER)
+def test_bars_lie_where_and_as_long_as_the_span():
+    bars = [line.split("worker")[1] for line in shown(TRACE).splitlines()[2:]]
+    run, convert = bars[1], bars[2]
+    assert run.index("█") < convert.index("█")
+    assert run.count("█") == 3 * convert.count("█")
+
+
+def test_durations_are_said():
+    assert "30.0 ms" in shown(TRACE)
+    assert "4 spans" in shown(TRACE)
 
 
 def test_a_trace_without_spans_is_a_sentence():
-    assert "No spans" in shown({"data": []})
+    assert "No spans" in shown(Trace(trace_id="t", spans=()))

@@ -9,7 +9,7 @@ import msgspec
 from contracts.capabilities import ExportCapabilities
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework
 from modelport import sse
-from modelport.models import ExportJob, Page
+from modelport.models import ExportJob, Page, Trace
 from modelport.paging import everything
 from modelport.transport import IDEMPOTENCY_KEY, Transport
 
@@ -104,9 +104,9 @@ class Exports:
         """The whole log of the run."""
         return self._transport.call("GET", f"{PATH}/{job_id}/log", bytes).decode(errors="replace")
 
-    def trace(self, job_id: UUID | str) -> Config:
-        """The job's trace as the trace store keeps it (Jaeger's JSON)."""
-        return self._transport.call("GET", f"{PATH}/{job_id}/trace", dict[str, object])
+    def trace(self, job_id: UUID | str) -> Trace:
+        """What the services did for this job, and when."""
+        return self._transport.call("GET", f"{PATH}/{job_id}/trace", Trace)
 
 
 def _state(event: sse.ServerEvent) -> JobState:

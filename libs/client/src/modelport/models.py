@@ -74,6 +74,7 @@ class ExportJob(Answer, frozen=True, kw_only=True):
     validation_config: dict[str, object] | None = None
     stage: ExportStage | None = None
     progress_percent: float = 0.0
+    attempt: int = 0
     message: str | None = None
     proof: Proof | None = None
     parity: ParitySummary | None = None
@@ -184,12 +185,20 @@ class Inference(Answer, frozen=True, kw_only=True):
 
 
 class Span(Answer, frozen=True, kw_only=True):
-    """One operation of a trace; times in microseconds, `start_us` since the epoch."""
+    """One operation of a trace; `status` is unset, ok or error."""
 
     span_id: str
-    parent_id: str | None
-    service: str
+    parent_id: str | None = None
     name: str
-    start_us: int
-    duration_us: int
-    failed: bool = False
+    service: str
+    start: datetime
+    duration_ms: float
+    status: str = "unset"
+    attributes: dict[str, object] = {}
+
+
+class Trace(Answer, frozen=True, kw_only=True):
+    """The spans that are kept of one trace."""
+
+    trace_id: str
+    spans: tuple[Span, ...]

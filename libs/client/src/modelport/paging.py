@@ -8,6 +8,7 @@ from modelport.models import Page
 from modelport.transport import Transport
 
 T = TypeVar("T")
+MAX_PAGE = 200
 
 
 def everything(
@@ -19,7 +20,8 @@ def everything(
     limit: int | None = None,
 ) -> Iterator[T]:
     """The items of a list in the server's order, at most `limit`; the next page is asked for when it is needed."""
-    return islice(_pages(transport, path, page, dict(query or {})), limit)
+    size = {"limit": str(min(limit, MAX_PAGE))} if limit else {}
+    return islice(_pages(transport, path, page, {**(query or {}), **size}), limit)
 
 
 def _pages(transport: Transport, path: str, page: type[Page[T]], query: dict[str, str]) -> Iterator[T]:

@@ -35,4 +35,4 @@ def trace(ctx: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """The waterfall of a job, from the request to the package."""
     session = Session(ctx, as_json)
     with session.client() as client:
-        session.show(waterfall.spans_of(client.exports.trace(job_id)), waterfall.view)
+        session.show(client.exports.trace(job_id), waterfall.view)
