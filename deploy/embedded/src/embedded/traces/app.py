@@ -1,7 +1,5 @@
 """The sink's HTTP surface: OTLP in, Jaeger's JSON out; loopback only."""
 
-import zlib
-
 import msgspec
 from aiohttp import web
 from google.protobuf.message import DecodeError
@@ -38,7 +36,7 @@ async def _take(request: web.Request) -> web.Response:
     """aiohttp has undone the content encoding when the body is read."""
     try:
         body = ExportTraceServiceRequest.FromString(await request.read())
-    except (DecodeError, zlib.error, web.HTTPBadRequest) as error:
+    except (DecodeError, web.RequestPayloadError) as error:
         raise web.HTTPBadRequest(text=f"not an OTLP trace request: {error}") from error
     request.app[STORE].put(spans_of(body))
     return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type=PROTOBUF)

@@ -1,0 +1,86 @@
+"""Our `onnxruntime` backend inside the real Triton."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tritonclient.grpc.aio import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from embedded.ports import Ports
+from embedded.stack import serving_environment
+from embedded.supervised import Supervised
+from embedded.triton import triton_program
+from servicekit.servers import free_ports
+
+pytestmark = pytest.mark.integration
+NAME = "d-doubler"
+CONFIG = {
+    "name": NAME,
+    "backend": "onnxruntime",
+    "max_batch_size": 8,
+    "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [3]}],
+    "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [3]}],
+    "dynamic_batching": {"max_queue_delay_microseconds": 20000},
+    "instance_group": [{"kind": "KIND_CPU", "count": 1}],
+    "parameters": {"intra_op_thread_count": {"string_value": "1"}},
+}
+
+
+def doubler() -> bytes:
+    """y = x + x, with a batch axis."""
+    tensors = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 3]) for name in "xy"]
+    node = onnx.helper.make_node("Add", ["x", "x"], ["y"])
+    graph = onnx.helper.make_graph([node], "doubler", tensors[:1], tensors[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+async def triton(tmp_path: Path) -> AsyncIterator[InferenceServerClient]:
+    names = ("triton_http", "triton_grpc", "triton_metrics")
+    ports = Ports(**dict(zip(names, free_ports(3), strict=True)))
+    program = triton_program(serving_environment(), tmp_path, ports, dict(os.environ))
+    server = Supervised(program, tmp_path / "triton.log", lambda line: None)
+    await server.start()
+    async with InferenceServerClient(f"127.0.0.1:{ports.triton_grpc}") as client:
+        yield client
+    await server.stop()
+
+
+async def infer(client: InferenceServerClient, rows: int) -> bool:
+    values = np.random.default_rng(rows).random((rows, 3), dtype=np.float32)
+    tensor = InferInput("x", list(values.shape), "FP32")
+    tensor.set_data_from_numpy(values)
+    answer = await client.infer(NAME, [tensor])
+    return bool(np.array_equal(answer.as_numpy("y"), values * 2))
+
+
+async def test_serves_what_is_sent_and_joins_waiting_requests(triton: InferenceServerClient) -> None:
+    await triton.load_model(NAME, config=json.dumps(CONFIG), files={"file:1/model.onnx": doubler()})
+    assert all(await asyncio.gather(*(infer(triton, rows) for rows in (1, 2, 3, 1, 1, 2, 1, 4))))
+    [statistics] = (await triton.get_inference_statistics(NAME)).model_stats
+    assert statistics.inference_count == 15
+    assert statistics.execution_count < 8
+
+
+async def test_a_broken_model_is_refused_and_the_server_stays_ready(triton: InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException, match="ONNXRuntimeError"):
+        await triton.load_model(NAME, config=json.dumps(CONFIG), files={"file:1/model.onnx": b"not a model"})
+    assert await triton.is_server_ready()
+    await triton.load_model(NAME, config=json.dumps(CONFIG), files={"file:1/model.onnx": doubler()})
+    assert await infer(triton, 1)
+
+
+async def test_a_wrong_shape_is_an_error_of_that_request_alone(triton: InferenceServerClient) -> None:
+    await triton.load_model(NAME, config=json.dumps(CONFIG), files={"file:1/model.onnx": doubler()})
+    wrong = InferInput("x", [1, 5], "FP32")
+    wrong.set_data_from_numpy(np.zeros((1, 5), np.float32))
+    with pytest.raises(InferenceServerException, match="shape"):
+        await triton.infer(NAME, [wrong])
+    assert await infer(triton, 2)
