@@ -1,0 +1,1 @@
+"""The deployer: makes Triton serve exactly what deployments ask for."""

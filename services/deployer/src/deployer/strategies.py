@@ -1,0 +1,109 @@
+"""How each deployment type is made what was asked for: a table from type to strategy.
+
+`download` needs nothing of this service; edge and container packages are not built in this release.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from contracts import keys
+from contracts.deployment import PlatformEndpointConfig
+from contracts.errors import Permanent
+from contracts.events.deployment import DeploymentActivatedV1, DeploymentRequestedV1
+from contracts.vocabulary import DeploymentType
+from deployer.model_config import ModelConfig, build, warm_up_shape
+from deployer.triton import Triton
+from servicekit.objects import ObjectStore
+
+LIVE_PATIENCE_S = 60.0
+
+
+class Strategy(Protocol):
+    """All three are idempotent and may be repeated after any failure."""
+
+    async def activate(self, request: DeploymentRequestedV1) -> DeploymentActivatedV1:
+        """Make it serve; Permanent where it cannot."""
+        ...
+
+    async def deactivate(self, request: DeploymentRequestedV1) -> None:
+        """Make it stop serving, its files kept."""
+        ...
+
+    async def delete(self, request: DeploymentRequestedV1) -> None:
+        """Make it stop serving and remove its files."""
+        ...
+
+
+class PlatformEndpoint:
+    """A model in Triton's repository and in Triton's memory."""
+
+    def __init__(self, store: ObjectStore, triton: Triton, *, threads: int, model_max_bytes: int) -> None:
+        self._store = store
+        self._triton = triton
+        self._threads = threads
+        self._model_max_bytes = model_max_bytes
+
+    async def activate(self, request: DeploymentRequestedV1) -> DeploymentActivatedV1:
+        """Copy the verified bytes and config.pbtxt into the repository, load them, and see one inference through."""
+        config = self.config(request)
+        model = await self._model(request)
+        await self._store.put_bytes(keys.triton_config(request.deployment_id), config.to_pbtxt().encode(), "text/plain")
+        await self._triton.wait_live(LIVE_PATIENCE_S)
+        started = time.monotonic()
+        await self._triton.load(config, {f"{request.model_version}/{config.default_model_filename}": model})
+        spec = request.metadata.input_spec
+        await self._triton.warm_up(config, warm_up_shape(request.metadata), spec.dtype)
+        return DeploymentActivatedV1(
+            deployment_id=request.deployment_id,
+            generation=request.generation,
+            deployment_type=request.deployment_type,
+            triton_model=config.name,
+            model_version=request.model_version,
+            metadata=request.metadata,
+            access=request.access,
+            load_seconds=round(time.monotonic() - started, 3),
+        )
+
+    async def deactivate(self, request: DeploymentRequestedV1) -> None:
+        """Unload."""
+        await self._triton.unload(keys.triton_model_name(request.deployment_id))
+
+    async def delete(self, request: DeploymentRequestedV1) -> None:
+        """Unload and empty the repository's folder."""
+        await self.deactivate(request)
+        await self._store.delete_prefix(keys.triton_root(request.deployment_id))
+
+    def config(self, request: DeploymentRequestedV1) -> ModelConfig:
+        """Triton's configuration of this request."""
+        if not isinstance(request.config, PlatformEndpointConfig):
+            raise Permanent("deployment_failed", f"{request.deployment_type} has a config of another type.")
+        return build(
+            keys.triton_model_name(request.deployment_id),
+            request.metadata,
+            request.config,
+            export_format=request.export_format,
+            version=request.model_version,
+            threads=self._threads,
+        )
+
+    async def _model(self, request: DeploymentRequestedV1) -> bytes:
+        """The model's bytes, equal to their announced digest, stored in the repository where they were not yet."""
+        target = keys.triton_model(request.deployment_id, request.model_version, request.export_format)
+        if await self._store.exists(target):
+            data = await self._store.get_bytes(target, self._model_max_bytes)
+            if hashlib.sha256(data).hexdigest() == request.model.sha256:
+                return data
+        data = await self._store.get_bytes(request.model.key, self._model_max_bytes)
+        if hashlib.sha256(data).hexdigest() != request.model.sha256:
+            raise Permanent(
+                "deployment_failed", "The stored model is not the one that was exported: its SHA-256 differs."
+            )
+        await self._store.copy(request.model.key, target)
+        return data
+
+
+def strategies(endpoint: PlatformEndpoint) -> Mapping[DeploymentType, Strategy]:
+    """Which strategy makes which type."""
+    return {DeploymentType.PLATFORM_ENDPOINT: endpoint}

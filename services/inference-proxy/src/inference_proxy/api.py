@@ -1,0 +1,223 @@
+"""The public HTTP face: `POST /v1/infer/{deployment_id}` and the health routes.
+
+Written against bare ASGI. The one hot route needs its body in pieces (refused at its limit, not after it) and its headers
+before the body, and nothing of a framework's routing, dependency and response layers: a framework would bring an OpenAPI
+page for a single route, and take its share of every request's time and of the idle memory.
+"""
+
+import asyncio
+import logging
+import time
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from opentelemetry.trace import Span
+
+from contracts.errors import ERRORS, ModelportError, Permanent, Transient
+from contracts.tiers import TIERS
+from inference_proxy import policy
+from inference_proxy.asgi import Answer, Call, ClientGone, Receive, Scope, Send, lifespan, problem, respond
+from inference_proxy.bodies import reader_of
+from inference_proxy.data_plane import DataPlane, Inference
+from inference_proxy.images import ImageLimits
+from inference_proxy.keys import KeyCheck
+from inference_proxy.policy import Allowance
+from inference_proxy.quota import Quota, Reservation
+from inference_proxy.rate import RateLimiter
+from inference_proxy.routes import Route, RouteTable
+from inference_proxy.served import ServedModel
+from inference_proxy.tracing import RequestTracing, trace_id
+from inference_proxy.usage import Meter
+from servicekit.health import Checks, Health, run_checks
+
+INFER = "/v1/infer/"
+UNCOUNTED = ("rate_limited", "quota_exceeded", "client_gone")
+CLIENT_GONE = 499
+
+_log = logging.getLogger(__name__)
+
+
+class PredictionOut(Struct, frozen=True, rename={"class_name": "class"}):
+    """One class or object; `bbox` is x1 y1 x2 y2 in pixels of the picture, null for classifiers."""
+
+    class_name: str
+    class_id: int
+    confidence: float
+    bbox: tuple[float, float, float, float] | None
+
+
+class ImageOut(Struct, frozen=True):
+    """Size of the picture in pixels, upright."""
+
+    width: int
+    height: int
+
+
+class InferAnswer(Struct, frozen=True, kw_only=True):
+    """The body of a 200."""
+
+    predictions: list[PredictionOut]
+    latency_ms: float
+    model_version: str
+    image: ImageOut
+
+
+class Permits(Struct, frozen=True):
+    """What a request was granted: its place in the minute and its unit of the month."""
+
+    minute: Allowance
+    month: Reservation
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """Everything that a request passes through."""
+
+    routes: RouteTable
+    keys: KeyCheck
+    rate: RateLimiter
+    quota: Quota
+    data_plane: DataPlane
+    meter: Meter
+    tracing: RequestTracing
+    limits: ImageLimits
+    checks: Checks
+    body_timeout_s: float
+    concurrency: int
+
+
+class Api:
+    """The ASGI application."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+        elif scope["type"] == "http":
+            call = Call(scope, receive)
+            try:
+                answer = await self._answer(call)
+            except ClientGone:
+                return
+            await respond(send, answer, close=not call.is_read and call.method != "GET")
+
+    async def _answer(self, call: Call) -> Answer:
+        try:
+            if call.path.startswith(INFER):
+                if call.method != "POST":
+                    raise Permanent("method_not_allowed", "Pictures are sent with POST.", headers={"Allow": "POST"})
+                return await self._infer(call, time.perf_counter())
+            if call.path == "/healthz":
+                return _health(Health("ok"))
+            if call.path == "/readyz":
+                return _health(await run_checks(self._parts.checks))
+            raise Permanent("not_found", "There is nothing here.")
+        except ModelportError as error:
+            return problem(error, call.path)
+
+    async def _infer(self, call: Call, started: float) -> Answer:
+        """Authenticate, then serve inside a span; permits are fetched while the picture is read and decoded."""
+        route = self._parts.keys.authenticate(call.header("authorization"), self._route(call.path))
+        traceparent = route.model.traceparent if route.model is not None else ""
+        span = self._parts.tracing.start(route.deployment_id, call.header("traceparent"), traceparent)
+        if self._running >= self._parts.concurrency:
+            span.end()
+            raise Transient("unavailable", "The proxy is busy.", headers={"Retry-After": "1"})
+        self._running += 1
+        try:
+            return await self._served(call, route, span, started)
+        finally:
+            self._running -= 1
+
+    async def _served(self, call: Call, route: Route, span: Span, started: float) -> Answer:
+        inference: Inference | None = None
+        code = "client_gone"
+        admission: asyncio.Task[Permits] | None = None
+        try:
+            model = _model(route)
+            reader = reader_of(call.header("content-type"))
+            self._parts.rate.check(route.access.user_id, TIERS[route.access.tier].rate_limit_per_minute)
+            admission = asyncio.create_task(self._admit(route))
+            body = await call.body(reader.limit(self._parts.limits), self._parts.body_timeout_s)
+            request = reader.read(body, call.header("content-type"), call.query, self._parts.limits)
+            found = await self._parts.data_plane.infer(model, request, lambda: _granted(admission))
+            answer = self._success(model, found, await admission, trace_id(span), started)
+            inference, code = found, ""
+        except ModelportError as error:
+            code = error.code
+            answer = problem(error, call.path, trace_id(span))
+        except Exception:
+            code = "internal"
+            _log.exception("inference for %s failed", route.deployment_id)
+            ours = Transient("internal", "The request failed for a reason of our own.")
+            answer = problem(ours, call.path, trace_id(span))
+        finally:
+            self._settle(route, admission, inference, code)
+            self._parts.tracing.end(span, 200 if inference else _status(code), inference.stages if inference else ())
+        return answer
+
+    async def _admit(self, route: Route) -> Permits:
+        limits = TIERS[route.access.tier]
+        minute = await self._parts.rate.admit(route.access.user_id, limits.rate_limit_per_minute)
+        return Permits(minute, await self._parts.quota.reserve(route.access.user_id, limits.requests_per_month))
+
+    def _settle(
+        self, route: Route, admission: "asyncio.Task[Permits] | None", inference: Inference | None, code: str
+    ) -> None:
+        """A request that failed uses nothing of the month; one that was limited is not counted at all."""
+        if admission is not None:
+            admission.add_done_callback(lambda task: _close(task, answered=inference is not None))
+        if code in UNCOUNTED:
+            return
+        spent = inference.stages[2].milliseconds if inference else 0.0
+        access = route.access
+        self._parts.meter.record(
+            route.deployment_id, access.user_id, answered=inference is not None, inference_ms=spent
+        )
+
+    def _success(self, model: ServedModel, found: Inference, permits: Permits, trace: str, started: float) -> Answer:
+        allowances = [permits.minute] + ([permits.month.allowance] if permits.month.allowance else [])
+        body = InferAnswer(
+            predictions=[PredictionOut(p.class_name, p.class_id, p.confidence, p.bbox) for p in found.predictions],
+            latency_ms=round((time.perf_counter() - started) * 1000, 2),
+            model_version=f"v{model.version}",
+            image=ImageOut(found.width, found.height),
+        )
+        headers = policy.headers(allowances) | {"X-Trace-Id": trace}
+        return Answer(status=200, body=msgspec.json.encode(body), headers=headers)
+
+    def _route(self, path: str) -> Route | None:
+        try:
+            return self._parts.routes.get(UUID(path.removeprefix(INFER)))
+        except ValueError:
+            return None
+
+
+def _model(route: Route) -> ServedModel:
+    """What answers; the owner of a valid key learns why nothing does."""
+    if route.model is not None and route.serving:
+        return route.model
+    if not route.serving or route.generation:
+        raise Permanent("conflict", "The deployment is not active.", hint="Reactivate it or wait until it is active.")
+    raise Transient("unavailable", "The deployment is being started.", headers={"Retry-After": "5"})
+
+
+async def _granted(admission: "asyncio.Task[Permits]") -> None:
+    await admission
+
+
+def _close(admission: "asyncio.Task[Permits]", *, answered: bool) -> None:
+    """Settle the month's unit; an error of the admission was told already or was overtaken by another."""
+    if not admission.cancelled() and admission.exception() is None:
+        admission.result().month.close(answered=answered)
+
+
+def _status(code: str) -> int:
+    return ERRORS[code].status if code in ERRORS else CLIENT_GONE
+
+
+def _health(health: Health) -> Answer:
+    return Answer(status=200 if health.status == "ok" else 503, body=msgspec.json.encode(health))

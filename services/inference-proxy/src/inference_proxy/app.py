@@ -1,0 +1,127 @@
+"""Wires the inference proxy: bus, ledger, counters, Triton, the table of routes, the periodic flushes, the API."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from uuid import uuid4
+
+from contracts.errors import ModelportError, Transient
+from inference_proxy.api import Api, Parts
+from inference_proxy.counters import NatsCounters
+from inference_proxy.data_plane import DataPlane
+from inference_proxy.images import ImageLimits
+from inference_proxy.keys import KeyCheck
+from inference_proxy.ledger import SCHEMA, Ledger, migrations
+from inference_proxy.quota import Quota
+from inference_proxy.rate import RateLimiter
+from inference_proxy.routes import FACTS, RouteTable
+from inference_proxy.settings import Settings
+from inference_proxy.tracing import RequestTracing
+from inference_proxy.triton import TritonClient
+from inference_proxy.usage import Meter
+from servicekit.bus import Bus
+from servicekit.health import Check
+from servicekit.migrate import migrate
+from servicekit.postgres import create_pool
+from servicekit.replay import Follower, follow
+from servicekit.telemetry import Telemetry
+
+SERVICE = "inference-proxy"
+LAST_FLUSH_S = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Api]:
+    """The connected application; leaving it returns leases and publishes the last usage."""
+    proxy_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    limits = ImageLimits(max_bytes=settings.image_max_bytes, max_pixels=settings.image_max_pixels)
+    async with AsyncExitStack() as stack:
+        bus = Bus(settings.nats_url, SERVICE, telemetry)
+        await bus.start()
+        stack.push_async_callback(bus.stop)
+        await migrate(settings.postgres_dsn, SCHEMA, migrations())
+        pool = await create_pool(settings.postgres_dsn, schema=SCHEMA, max_size=4)
+        stack.callback(pool.terminate)
+        ledger = Ledger(pool, proxy_id, timedelta(seconds=settings.quota_lease_s))
+        quota = Quota(ledger, ttl_s=settings.quota_lease_s)
+        rate = await _rate_limiter(settings, stack)
+        triton = await stack.enter_async_context(
+            TritonClient(settings.triton_http_url, timeout_s=settings.inference_timeout_s)
+        )
+        data_plane = DataPlane(triton, limits, threads=os.cpu_count() or 1)
+        stack.callback(data_plane.close)
+        meter = Meter(bus, proxy_id)
+        stack.push_async_callback(_last_words, quota, meter)
+        for flush in (quota.flush, meter.flush):
+            stack.push_async_callback(_cancel, asyncio.create_task(_repeat(flush, settings.flush_s)))
+        routes = RouteTable()
+        follower = follow(bus, FACTS, routes.on_fact, since="start")
+        stack.push_async_callback(follower.stop)
+        yield Api(
+            Parts(
+                routes=routes,
+                keys=KeyCheck(settings.key_pepper),
+                rate=rate,
+                quota=quota,
+                data_plane=data_plane,
+                meter=meter,
+                tracing=RequestTracing(telemetry),
+                limits=limits,
+                checks={
+                    "bus": bus.check,
+                    "ledger": ledger.check,
+                    "routes": _caught_up(follower),
+                    "triton": triton.is_ready,
+                },
+                body_timeout_s=settings.body_timeout_s,
+                concurrency=settings.concurrency,
+            )
+        )
+
+
+async def _rate_limiter(settings: Settings, stack: AsyncExitStack) -> RateLimiter:
+    """Limiter and counters know each other: lost counters are refilled with what the limiter has admitted."""
+    counters = NatsCounters()
+    limiter = RateLimiter(counters)
+    stack.push_async_callback(counters.close)
+    await counters.connect(settings.nats_url, restore=limiter.admitted)
+    return limiter
+
+
+async def _last_words(quota: Quota, meter: Meter) -> None:
+    """What must not be lost when the process ends; an unreachable server is not waited for."""
+    for last in (meter.flush, quota.close):
+        try:
+            async with asyncio.timeout(LAST_FLUSH_S):
+                await last()
+        except (TimeoutError, ModelportError) as error:
+            _log.warning("on shutdown: %s", error or "no answer in time")
+
+
+async def _repeat(action: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await action()
+        except Exception:
+            _log.exception("a periodic task failed")
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _caught_up(follower: Follower) -> Check:
+    async def check() -> None:
+        if not follower.is_caught_up:
+            raise Transient("unavailable", "past deployments are still being read")
+
+    return check

@@ -1,0 +1,279 @@
+"""The monthly quota: permits handed out of leased slices of the ledger, never above the limit.
+
+A proxy spends only below its lease's ceiling, which the ledger knows beforehand. So a proxy that dies is charged its
+ceiling when its lease expires and the rest of its slice returns: the limit holds in every case, at the price of a few
+unused units after a crash. Slices shrink to one unit near the limit, so that several proxies reach it exactly.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Protocol
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from contracts.errors import ModelportError, Permanent, Transient
+from inference_proxy.ledger import Slice
+from inference_proxy.policy import Allowance, refused
+
+AHEAD = 5
+SLICE = 25
+IDLE_S = 1.5
+RECHECK_S = 1.0
+SWEEP_S = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class LedgerPort(Protocol):
+    """What the quota needs of the ledger; see `inference_proxy.ledger.Ledger`."""
+
+    async def renew(
+        self, lease_id: UUID, *, is_new: bool, user_id: UUID, month: date, limit: int, spent: int, ahead: int, size: int
+    ) -> Slice: ...
+
+    async def settle(self, lease_id: UUID, *, user_id: UUID, month: date, spent: int) -> None: ...
+
+    async def count(self, user_id: UUID, month: date, requests: int) -> int: ...
+
+    async def sweep(self) -> None: ...
+
+
+class Month(Struct, frozen=True):
+    """A UTC calendar month: its first day, and the seconds left in it and in all."""
+
+    first: date
+    left_s: int
+    length_s: int
+
+
+class _Lease:
+    """One slice of one user's month, held by this proxy."""
+
+    def __init__(self, user_id: UUID, month: date, limit: int) -> None:
+        self.id = uuid4()
+        self.user_id = user_id
+        self.month = month
+        self.limit = limit
+        self.is_new = True
+        self.spent = 0
+        self.granted = 0
+        self.ceiling = 0
+        self.remaining = 0
+        self.touched = 0.0
+        self.renewed = 0.0
+        self.dry_until = 0.0
+        self.waiting = 0
+        self.open = 0
+        """Requests on their way, whose unit may yet return."""
+        self.renewal: asyncio.Task[None] | None = None
+
+
+class Reservation:
+    """One unit, taken; `close` says whether the request that it was for was answered, else the unit returns."""
+
+    def __init__(self, allowance: Allowance | None, close: Callable[[bool], None]) -> None:
+        self.allowance = allowance
+        self._close: Callable[[bool], None] | None = close
+
+    def close(self, *, answered: bool) -> None:
+        """Settle the unit; only the first call counts."""
+        if self._close is not None:
+            self._close(answered)
+            self._close = None
+
+
+class Quota:
+    """Permits of all users at this proxy; `flush` runs every second or so, `close` returns what is left."""
+
+    def __init__(
+        self,
+        ledger: LedgerPort,
+        *,
+        ttl_s: float,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._ttl_s = ttl_s
+        self._now = now
+        self._monotonic = monotonic
+        self._leases: dict[UUID, _Lease] = {}
+        self._unlimited: dict[tuple[UUID, date], int] = {}
+        self._ended: list[_Lease] = []
+        self._swept = monotonic()
+
+    async def reserve(self, user_id: UUID, limit: int | None) -> Reservation:
+        """Take one unit; Permanent("quota_exceeded") at the limit, Transient("unavailable") without the ledger.
+
+        `limit` None means unlimited: counted, never waited for.
+        """
+        month = month_at(self._now())
+        if limit is None:
+            key = (user_id, month.first)
+            self._count(key, 1)
+            return Reservation(None, lambda answered: None if answered else self._count(key, -1))
+        while True:
+            lease = self._lease(user_id, month.first, limit)
+            if lease.spent < lease.ceiling:
+                return self._take(lease, month)
+            if self._monotonic() < lease.dry_until and lease.renewal is None:
+                raise self._exceeded(lease, month)
+            lease.waiting += 1
+            try:
+                await asyncio.shield(self._renewing(lease))
+            finally:
+                lease.waiting -= 1
+
+    def _take(self, lease: _Lease, month: Month) -> Reservation:
+        lease.spent += 1
+        lease.remaining = max(lease.remaining - 1, 0)
+        lease.touched = self._monotonic()
+        if lease.ceiling - lease.spent <= AHEAD // 2 and lease.remaining > SLICE:
+            lease.renewal = self._renewing(lease)
+        lease.open += 1
+        return Reservation(_allowance(lease, month), lambda answered: self._finish(lease, answered=answered))
+
+    def _finish(self, lease: _Lease, *, answered: bool) -> None:
+        lease.open -= 1
+        lease.touched = self._monotonic()
+        if not answered:
+            lease.spent -= 1
+            lease.remaining += 1
+            lease.dry_until = 0.0
+
+    def _count(self, key: tuple[UUID, date], requests: int) -> None:
+        self._unlimited[key] = self._unlimited.get(key, 0) + requests
+
+    def _lease(self, user_id: UUID, month: date, limit: int) -> _Lease:
+        """The user's slice; a new month or another limit (a changed tier) begins a new one at once."""
+        lease = self._leases.get(user_id)
+        if lease is None or lease.month != month or lease.limit != limit:
+            if lease is not None:
+                self._ended.append(lease)
+            lease = self._leases[user_id] = _Lease(user_id, month, limit)
+        return lease
+
+    def _renewing(self, lease: _Lease) -> "asyncio.Task[None]":
+        """The renewal under way, or a new one; waiters share it."""
+        if lease.renewal is None:
+            lease.renewal = asyncio.create_task(self._renew(lease))
+            lease.renewal.add_done_callback(_retrieve)
+        return lease.renewal
+
+    async def _renew(self, lease: _Lease) -> None:
+        spent, ahead = lease.spent, max(AHEAD, lease.waiting)
+        if lease.remaining <= SLICE:
+            ahead = max(lease.waiting, 1)
+        # what is spent while the ledger answers stays below what it is being told
+        lease.ceiling = min(lease.ceiling, spent + ahead)
+        try:
+            await self._settle_ended(lease.user_id)
+            answer = await self._ledger.renew(
+                lease.id,
+                is_new=lease.is_new,
+                user_id=lease.user_id,
+                month=lease.month,
+                limit=lease.limit,
+                spent=spent,
+                ahead=ahead,
+                size=SLICE,
+            )
+        finally:
+            lease.renewal = None
+        if answer.lost:
+            if self._leases.get(lease.user_id) is lease:
+                del self._leases[lease.user_id]
+            lease.ceiling = 0
+            return
+        lease.is_new = False
+        lease.granted, lease.ceiling = answer.granted, answer.ceiling
+        lease.remaining = max(answer.remaining - (lease.spent - spent), 0)
+        lease.renewed = lease.touched = self._monotonic()
+        if answer.ceiling <= spent:
+            lease.dry_until = self._monotonic() + RECHECK_S
+
+    async def _settle_ended(self, user_id: UUID) -> None:
+        """Close the user's older leases, so that the new one finds their rest; those with requests on their way wait."""
+        for lease in [one for one in self._ended if one.user_id == user_id and not one.open]:
+            await self._settle(lease)
+            if lease in self._ended:
+                self._ended.remove(lease)
+
+    async def _settle(self, lease: _Lease) -> None:
+        spent, lease.ceiling = lease.spent, 0
+        if not lease.is_new:
+            await self._ledger.settle(lease.id, user_id=lease.user_id, month=lease.month, spent=spent)
+
+    async def flush(self) -> None:
+        """Count unlimited use, return what idle users hold, keep the leases of busy ones; errors wait for the next call."""
+        try:
+            await self._flush()
+        except Transient as error:
+            _log.warning("quota: %s", error)
+
+    async def _flush(self) -> None:
+        await self._count_unlimited()
+        for user_id in {lease.user_id for lease in self._ended}:
+            await self._settle_ended(user_id)
+        now = self._monotonic()
+        for user_id, lease in list(self._leases.items()):
+            if lease.renewal is not None or lease.waiting:
+                continue
+            if not lease.open and now - lease.touched > IDLE_S:
+                del self._leases[user_id]
+                self._ended.append(lease)
+                await self._settle_ended(user_id)
+            elif now - lease.renewed > self._ttl_s / 3:
+                await asyncio.shield(self._renewing(lease))
+        if now - self._swept > SWEEP_S:
+            self._swept = now
+            await self._ledger.sweep()
+
+    async def _count_unlimited(self) -> None:
+        counted, self._unlimited = self._unlimited, {}
+        while counted:
+            (user_id, month), requests = counted.popitem()
+            try:
+                if requests:
+                    await self._ledger.count(user_id, month, requests)
+            except Transient:
+                for key, left in [*counted.items(), ((user_id, month), requests)]:
+                    self._count(key, left)
+                raise
+
+    async def close(self) -> None:
+        """Return every lease with what it spent; Transient when the ledger is away (the leases then expire)."""
+        await self._count_unlimited()
+        self._ended.extend(self._leases.values())
+        self._leases.clear()
+        for lease in list(self._ended):
+            await self._settle(lease)
+            self._ended.remove(lease)
+
+    def _exceeded(self, lease: _Lease, month: Month) -> ModelportError:
+        message = f"All {lease.limit} requests of this month are used."
+        return Permanent("quota_exceeded", message, headers=refused(_allowance(lease, month)))
+
+
+def month_at(now: float) -> Month:
+    """The UTC month of a Unix time."""
+    moment = datetime.fromtimestamp(now, UTC)
+    first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return Month(first.date(), max(1, round((after - moment).total_seconds())), int((after - first).total_seconds()))
+
+
+def _allowance(lease: _Lease, month: Month) -> Allowance:
+    return Allowance(
+        name="month", limit=lease.limit, window_s=month.length_s, remaining=lease.remaining, reset_s=month.left_s
+    )
+
+
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    """A background renewal that failed is tried again by the next request."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.warning("quota: %s", task.exception())
