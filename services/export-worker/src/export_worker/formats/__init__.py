@@ -1,0 +1,1 @@
+"""One converter per (source, target) pair, imported only inside a step."""

@@ -1,0 +1,99 @@
+"""torch module to ONNX by torch's TorchScript-based exporter, which honours every opset from 13 to 20."""
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from msgspec import structs
+
+from contracts.errors import Permanent
+from contracts.export_options import OnnxOptions
+from contracts.keys import MODEL_FILES
+from contracts.model_package import TensorSpec
+from contracts.vocabulary import ExportFormat
+from export_worker.checkpoints import error_line
+from export_worker.formats.axes import dynamic_axes
+from export_worker.graph import Embedding, dry_run
+from export_worker.loaded import Artefact, Work
+
+INPUT = "images"
+MAX_IR_VERSION = 10
+"""What every ONNX Runtime since 1.19 reads, Triton's included."""
+
+
+def convert(work: Work) -> Work:
+    """Writes and checks output/model.onnx; raises Permanent for what the exporter or the options cannot do."""
+    loaded, options = work.need_loaded(), work.request.options
+    if not isinstance(options, OnnxOptions):
+        raise TypeError(f"options of {type(options).__name__} reached the ONNX converter")
+    embedding = Embedding(loaded, options, onnx=True)
+    axes = dynamic_axes(options.dynamic_axes, nhwc=embedding.embedded, output=embedding.output_name, loaded=loaded)
+    if axes.size and loaded.set_dynamic_size is not None:
+        loaded.set_dynamic_size()
+    path = work.output / MODEL_FILES[ExportFormat.ONNX]
+    work.progress(0.1, f"Writing ONNX with opset {options.opset_version}")
+    example = embedding.example(loaded, options.batch_size)
+    dry_run(embedding, example)
+    _export(embedding, example, path, options, axes.named(INPUT, embedding.output_name))
+    work.progress(0.8, "Checking the ONNX file")
+    input_spec, output_specs = _finish(path, options, embedding.output_format, nhwc=embedding.embedded)
+    artefact = Artefact(
+        path=path,
+        export_format=ExportFormat.ONNX,
+        graph=embedding.graph,
+        preprocessing=embedding.preprocessing,
+        postprocessing=embedding.postprocessing,
+        input_spec=input_spec,
+        output_specs=output_specs,
+        toolchain={"torch": str(torch.__version__), "onnx": onnx.__version__},
+        dynamic_batch=axes.batch,
+        dynamic_size=axes.size,
+        batch=options.batch_size,
+    )
+    return structs.replace(work, artefact=artefact)
+
+
+def _export(
+    embedding: Embedding, example: torch.Tensor, path: Path, options: OnnxOptions, axes: dict[str, dict[int, str]]
+) -> None:
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                embedding.graph, (example,), str(path), dynamo=False, opset_version=options.opset_version,
+                input_names=[INPUT], output_names=[embedding.output_name], dynamic_axes=axes,
+                do_constant_folding=options.optimize_for_inference,
+            )  # fmt: skip
+    except torch.onnx.errors.UnsupportedOperatorError as error:
+        raise Permanent(
+            "unsupported_operator", f"ONNX opset {options.opset_version} lacks an operator of this model: {error_line(error)}"
+        ) from error
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, torch.onnx.errors.OnnxExporterError) as error:
+        raise Permanent("conversion_failed", f"torch's ONNX exporter: {error_line(error)}") from error
+
+
+def _finish(path: Path, options: OnnxOptions, output_format: str, *, nhwc: bool) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
+    """Check the file, bound its IR version, read its opset and its tensors back."""
+    model = onnx.load(str(path), load_external_data=False)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
+    if opset != options.opset_version:
+        raise Permanent("conversion_failed", f"opset {options.opset_version} was asked for, the exporter wrote {opset}.")
+    if model.ir_version > MAX_IR_VERSION:
+        model.ir_version = MAX_IR_VERSION
+        onnx.save(model, str(path))
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise Permanent("conversion_failed", f"the ONNX checker refuses the exported file: {error_line(error)}") from error
+    pixels = "NHWC uint8 RGB pixels" if nhwc else "NCHW normalised RGB"
+    inputs = tuple(_spec(value, "NHWC" if nhwc else "NCHW", pixels) for value in model.graph.input)
+    outputs = tuple(_spec(value, output_format, "") for value in model.graph.output)
+    return inputs[0], outputs
+
+
+def _spec(value: onnx.ValueInfoProto, layout: str, description: str) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(int(d.dim_value) if d.HasField("dim_value") else -1 for d in tensor.shape.dim)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec(name=value.name, shape=shape, dtype=dtype, format=layout, description=description)

@@ -1,0 +1,1 @@
+"""One loader per framework, imported only inside a step."""

@@ -1,0 +1,114 @@
+"""The verdict over all inputs: which limits were exceeded, the summary that travels in metadata.json, the sentence a user reads."""
+
+from collections.abc import Sequence
+
+from contracts.errors import Permanent
+from contracts.model_package import ParitySummary
+from contracts.vocabulary import Proof
+from export_worker.compare import Comparison
+from export_worker.matching import Match
+from export_worker.report import Failure, InputReport, ParityReport
+from export_worker.tolerances import Tolerance
+
+
+class ParityError(Permanent):
+    """Raised with the name of the first tensor that differs."""
+
+    def __init__(self, message: str, operator: str) -> None:
+        super().__init__("parity_failed", message)
+        self.operator = operator
+
+
+def failures(
+    comparison: Comparison,
+    inputs: Sequence[InputReport],
+    matches: Sequence[Match],
+    limits: Tolerance,
+    batch: float | None,
+) -> tuple[Failure, ...]:
+    """Every limit that was exceeded, in the order of the data's way: input, output, predictions."""
+    return (*_input_failures(inputs, limits), *_output_failures(comparison, batch), *_prediction_failures(matches, limits))
+
+
+def _input_failures(inputs: Sequence[InputReport], limits: Tolerance) -> list[Failure]:
+    over = [each for each in inputs if not each.preprocessing_max_abs <= limits.input]
+    if not over:
+        return []
+    worst = max(over, key=lambda each: each.preprocessing_max_abs)
+    what = f"prepared tensor, {len(over)} of {len(inputs)} inputs"
+    return [Failure(what=what, measured=worst.preprocessing_max_abs, allowed=limits.input, input=worst.index)]
+
+
+def _output_failures(comparison: Comparison, batch: float | None) -> list[Failure]:
+    found = []
+    if comparison.bad:
+        found.append(Failure(what=f"{comparison.name}: NaN, infinity or another shape", measured=float("inf"), allowed=0.0))
+    for part in comparison.result():
+        if not part.max_abs <= part.max_abs_allowed:
+            found.append(Failure(what=f"{part.name}, max abs", measured=part.max_abs, allowed=part.max_abs_allowed))
+        if not part.cosine >= comparison.tolerance.cosine:
+            found.append(Failure(what=f"{part.name}, cosine", measured=part.cosine, allowed=comparison.tolerance.cosine))
+    if batch == float("inf"):
+        found.append(Failure(what=f"{comparison.name}: a batch gives another shape", measured=batch, allowed=0.0))
+    return found
+
+
+def _prediction_failures(matches: Sequence[Match], limits: Tolerance) -> list[Failure]:
+    found = []
+    clear = sum(max(m.source, m.artefact) - m.matched - m.edge for m in matches)
+    total = sum(max(m.source, m.artefact) for m in matches)
+    if total and (total - max(clear, 0)) / total < limits.matched:
+        found.append(Failure(what="predictions matched", measured=(total - clear) / total, allowed=limits.matched))
+    for index, one in enumerate(matches):
+        if one.strict:
+            found.append(
+                Failure(what="confident predictions without a partner", measured=one.strict, allowed=0, input=index)
+            )
+    return found
+
+
+def summary(
+    comparison: Comparison, inputs: Sequence[InputReport], matches: Sequence[Match], *, failed: bool
+) -> ParitySummary:
+    """What metadata.json, the API and the README say."""
+    overlaps = [m.min_iou for m in matches if m.min_iou is not None]
+    pixels = [m.max_pixels for m in matches if m.max_pixels is not None]
+    return ParitySummary(
+        proof=Proof.FAILED if failed else Proof.VERIFIED,
+        inputs=len(inputs),
+        non_square_inputs=sum(each.height != each.width for each in inputs),
+        outputs=comparison.result(),
+        predictions_source=sum(m.source for m in matches),
+        predictions_matched=sum(m.matched for m in matches),
+        max_confidence_difference=max(m.max_confidence for m in matches),
+        min_iou=min(overlaps, default=None),
+        max_box_difference_px=max(pixels, default=None),
+    )
+
+
+def worst_input(inputs: Sequence[InputReport]) -> int:
+    """The input whose outputs differ most."""
+    return max(inputs, key=lambda each: max(each.outputs_max_abs.values())).index
+
+
+def note(result: ParitySummary) -> str:
+    """What a reader has to know about the predictions."""
+    if result.predictions_source == 0:
+        return "The source model finds nothing on these pictures even at the low threshold: only tensors were compared."
+    return "Tensors and final predictions were compared."
+
+
+def refusal(report: ParityReport) -> ParityError:
+    """The error of a failed report: what differs, by how much, and where it begins."""
+    first = report.failures[0]
+    where = first.what
+    operator = first.what
+    if first.what.startswith("prepared tensor"):
+        operator = "preprocessing"
+    elif report.first_divergence is not None:
+        operator = report.first_divergence.layer
+        where = f"{first.what}; the first layer that differs is {operator}"
+    return ParityError(
+        f"{report.export_format} differs from the source in {where}: {first.measured:.3g} measured, {first.allowed:.3g} allowed.",
+        operator,
+    )

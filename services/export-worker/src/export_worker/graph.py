@@ -1,0 +1,173 @@
+"""What travels inside an exported graph around the model: normalisation of uint8 pixels before it, suppression of boxes after it."""
+
+from typing import Any
+
+import torch
+from msgspec import structs
+
+from contracts.errors import Permanent
+from contracts.export_options import ExportOptions
+from contracts.model_package import Normalize, Postprocessing, Preprocessing
+from contracts.vocabulary import Decoder
+from export_worker.checkpoints import error_line
+from export_worker.loaded import Loaded
+
+EMBEDDED_CONFIDENCE = 0.001
+"""Baked into a graph that suppresses: low, so that any higher threshold asked for later is honoured."""
+
+
+class Pixels(torch.nn.Module):
+    """uint8 [N, H, W, 3] to the normalised float32 [N, 3, H, W] that the model was trained on."""
+
+    def __init__(self, normalize: Normalize) -> None:
+        super().__init__()
+        self.scale = normalize.scale
+        self.plain = not any(normalize.mean) and set(normalize.std) == {1.0}
+        self.register_buffer("mean", torch.tensor(normalize.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(normalize.std).view(1, 3, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        # float() comes before permute(): TensorRT refuses to transpose uint8
+        planes = pixels.float().permute(0, 3, 1, 2)
+        divisor = round(1 / self.scale)
+        planes = planes / divisor if divisor * self.scale == 1.0 else planes * self.scale
+        return planes if self.plain else (planes - self.mean) / self.std
+
+
+@torch.jit.script
+def suppress(boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor, iou: float, confidence: float) -> torch.Tensor:
+    """Scores [N, A] with zeros in place of what a better box of the same class covers by more than `iou`."""
+    kept = torch.zeros_like(scores)
+    for n in range(scores.shape[0]):
+        candidates = (scores[n] > confidence).nonzero().squeeze(1)
+        order = candidates[scores[n][candidates].argsort(descending=True, stable=True)]
+        apart = boxes[n] + classes[n].unsqueeze(1) * 7680.0
+        area = (boxes[n][:, 2] - boxes[n][:, 0]) * (boxes[n][:, 3] - boxes[n][:, 1])
+        while order.numel() > 0:
+            best = order[0]
+            kept[n, best] = scores[n, best]
+            rest = order[1:]
+            low = torch.maximum(apart[best, :2], apart[rest, :2])
+            high = torch.minimum(apart[best, 2:], apart[rest, 2:])
+            side = (high - low).clamp(min=0)
+            shared = side[:, 0] * side[:, 1]
+            order = rest[~(shared / (area[best] + area[rest] - shared) > iou)]
+    return kept
+
+
+class OnnxSuppression(torch.autograd.Function):
+    """`suppress` in eager mode, ONNX's own NonMaxSuppression in an exported graph."""
+
+    @staticmethod
+    def forward(ctx: Any, boxes: Any, scores: Any, onehot: Any, classes: Any, iou: float, confidence: float) -> Any:
+        return suppress(boxes, scores, classes, iou, confidence)
+
+    @staticmethod
+    def symbolic(g: Any, boxes: Any, scores: Any, onehot: Any, classes: Any, iou: float, confidence: float) -> Any:
+        def constant(value: Any, kind: torch.dtype) -> Any:
+            return g.op("Constant", value_t=torch.tensor(value, dtype=kind))
+
+        chosen = g.op(
+            "NonMaxSuppression", boxes, onehot, constant([2**31 - 1], torch.int64),
+            constant([iou], torch.float32), constant([confidence], torch.float32),
+        )  # fmt: skip
+        place = g.op("Gather", chosen, constant([0, 2], torch.int64), axis_i=1)
+        empty = g.op("Mul", scores, constant(0.0, torch.float32))
+        kept = g.op("ScatterND", empty, place, g.op("GatherND", scores, place))
+        return kept.setType(scores.type())
+
+
+class Suppression(torch.nn.Module):
+    """yolo_v8 [N, 4 + C, A] to yolo_end2end [N, K, 6], best first, rows of score 0 where fewer than K boxes are left."""
+
+    def __init__(self, iou: float, confidence: float, limit: int, *, onnx: bool) -> None:
+        super().__init__()
+        self.iou, self.confidence, self.limit, self.onnx = iou, confidence, limit, onnx
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        centre, size, each = raw[:, :2], raw[:, 2:4], raw[:, 4:]
+        half = size / 2
+        boxes = torch.cat([centre - half, centre + half], 1).transpose(1, 2)
+        scores, classes = each.max(1)
+        if self.onnx:
+            onehot = each * (each >= scores.unsqueeze(1)).float()
+            kept = OnnxSuppression.apply(boxes, scores, onehot, classes, self.iou, self.confidence)
+        else:
+            kept = suppress(boxes, scores, classes, self.iou, self.confidence)
+        best, index = kept.topk(self.limit, dim=1)
+        chosen = boxes.gather(1, index.unsqueeze(2).expand(-1, -1, 4))
+        label = classes.gather(1, index).float()
+        return torch.cat([chosen, best.unsqueeze(2), label.unsqueeze(2)], 2)
+
+
+class Graph(torch.nn.Module):
+    """What is exported: (pixels ->) model (-> suppression)."""
+
+    def __init__(self, before: torch.nn.Module, model: torch.nn.Module, after: torch.nn.Module) -> None:
+        super().__init__()
+        self.before, self.model, self.after = before, model, after
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.after(self.model(self.before(images)))
+
+
+class Embedding:
+    """The graph for one export, with the metadata that describes it and the name of its output."""
+
+    def __init__(self, loaded: Loaded, options: ExportOptions, *, onnx: bool) -> None:
+        self.preprocessing, self.postprocessing = loaded.preprocessing, loaded.postprocessing
+        self.output_name, self.output_format = loaded.output_name, loaded.output_format
+        before: torch.nn.Module = torch.nn.Identity()
+        after: torch.nn.Module = torch.nn.Identity()
+        self.embedded = options.embed_preprocessing is not False
+        if self.embedded:
+            before = Pixels(self.preprocessing.normalize)
+            self.preprocessing = _takes_pixels(self.preprocessing)
+        if options.embed_nms and self.postprocessing.decoder is Decoder.YOLO_V8:
+            after = self._suppression(loaded, onnx=onnx)
+        elif options.embed_nms and self.postprocessing.decoder is not Decoder.YOLO_END2END:
+            raise Permanent("unsupported", "export_config.embed_nms: this model has no boxes to suppress.")
+        self.graph = Graph(before, loaded.module, after).eval()
+
+    def _suppression(self, loaded: Loaded, *, onnx: bool) -> Suppression:
+        nms = self.postprocessing.nms
+        anchors = int(loaded.module(loaded.example).shape[2])
+        limit = min(nms.max_detections, anchors)
+        self.output_name, self.output_format = "detections", "[batch, detection, x1 y1 x2 y2 score class]"
+        self.postprocessing = _suppresses(self.postprocessing, limit)
+        return Suppression(nms.iou_threshold, EMBEDDED_CONFIDENCE, limit, onnx=onnx)
+
+    def example(self, loaded: Loaded, batch: int, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """An input of the graph: grey pixels or zeros."""
+        height, width = size or (int(loaded.example.shape[2]), int(loaded.example.shape[3]))
+        if self.embedded:
+            return torch.full((batch, height, width, 3), 114, dtype=torch.uint8)
+        return torch.zeros(batch, 3, height, width)
+
+
+def _takes_pixels(preprocessing: Preprocessing) -> Preprocessing:
+    return structs.replace(
+        preprocessing,
+        normalize=structs.replace(preprocessing.normalize, embedded=True),
+        format=structs.replace(preprocessing.format, output_layout="NHWC", dtype="uint8"),
+    )
+
+
+def _suppresses(postprocessing: Postprocessing, limit: int) -> Postprocessing:
+    nms = structs.replace(postprocessing.nms, embedded=True, max_detections=limit)
+    return structs.replace(postprocessing, decoder=Decoder.YOLO_END2END, nms=nms)
+
+
+def dry_run(embedding: Embedding, example: torch.Tensor) -> torch.Tensor:
+    """One pass before a converter looks: lets the model build what it caches per input size, and shows that it takes this size.
+
+    Raises Permanent("unsupported") where it does not.
+    """
+    try:
+        with torch.inference_mode():
+            return embedding.graph(example)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        shape = list(example.shape)
+        raise Permanent(
+            "unsupported", f"export_config.image_size: the model refuses an input of {shape}: {error_line(error)}."
+        ) from error

@@ -1,0 +1,142 @@
+"""What passes between the steps of a run: the loaded source, the converted artefact, and what the source predicts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from msgspec import Struct
+
+from contracts.errors import Permanent
+from contracts.events.export import ExportRequestedV1
+from contracts.model_package import Postprocessing, Preprocessing, TensorSpec
+from contracts.vocabulary import ExportFormat
+
+Picture = npt.NDArray[np.uint8]
+"""RGB, [height, width, 3]."""
+Array = npt.NDArray[np.generic]
+Progress = Callable[[float, str], None]
+"""Says how much of the running stage is done (0..1) and what is being done."""
+
+
+class Found(NamedTuple):
+    """One final prediction; `box` is x1 y1 x2 y2 in pixels of the picture, None for a classification."""
+
+    class_id: int
+    confidence: float
+    box: tuple[float, float, float, float] | None = None
+
+
+class SourceRun(NamedTuple):
+    """One picture through the source model by its framework's own way.
+
+    `tensor` is what the framework's preprocessing gave to the model, float32 [1, 3, H, W]; `output` what the model answered, float32.
+    """
+
+    tensor: npt.NDArray[np.float32]
+    output: npt.NDArray[np.float32]
+    found: tuple[Found, ...]
+    milliseconds: float
+
+
+class Source(Protocol):
+    """The trained model as its own framework runs it, its own pre- and post-processing included."""
+
+    def __call__(self, picture: Picture, confidence: float, iou: float) -> SourceRun: ...
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """A checkpoint, ready to be converted.
+
+    module          torch module in eval mode, float32 [N, 3, H, W] (as `preprocessing` makes it) -> one float32 tensor
+    preprocessing   what the framework does to a picture, before anything is embedded in the graph
+    postprocessing  what turns the module's output into predictions, with the framework's default thresholds
+    """
+
+    module: torch.nn.Module
+    source: Source
+    preprocessing: Preprocessing
+    postprocessing: Postprocessing
+    output_name: str
+    output_format: str
+    example: torch.Tensor
+    classes: tuple[str, ...]
+    source_size_bytes: int
+    toolchain: dict[str, str]
+    stride: int = 1
+    """Height and width of an input must be multiples of this."""
+    set_dynamic_size: Callable[[], None] | None = None
+    """Prepares the module for inputs of any size; None where the module knows no fixed size of its own."""
+
+
+class Artefact(Struct, frozen=True, kw_only=True):
+    """A converted model on disk, with what was read back from its own file.
+
+    graph  the torch module that was converted, pre- and post-processing that travel inside included
+    """
+
+    path: Path
+    export_format: ExportFormat
+    graph: torch.nn.Module
+    preprocessing: Preprocessing
+    postprocessing: Postprocessing
+    input_spec: TensorSpec
+    output_specs: tuple[TensorSpec, ...]
+    toolchain: dict[str, str]
+    dynamic_batch: bool
+    dynamic_size: bool
+    batch: int = 1
+    """How many pictures the artefact takes at once where the batch is fixed."""
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """The state of a run between two steps."""
+
+    request: ExportRequestedV1
+    folder: Path
+    checkpoint: Path
+    progress: Progress
+    loaded: Loaded | None = None
+    artefact: Artefact | None = None
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+    def need_loaded(self) -> Loaded:
+        if self.loaded is None:
+            raise RuntimeError("the plan converts before it loads")
+        return self.loaded
+
+    def need_artefact(self) -> Artefact:
+        if self.artefact is None:
+            raise RuntimeError("the plan verifies before it converts")
+        return self.artefact
+
+
+class Runtime(Protocol):
+    """An artefact in the program that its users run it with."""
+
+    name: str
+
+    def __call__(self, tensor: Array) -> list[Array]:
+        """Outputs in the order of `Artefact.output_specs`."""
+        ...
+
+
+def begin(request: ExportRequestedV1, folder: Path, progress: Progress) -> Work:
+    """The state before the first step; the checkpoint is the one file in input/.
+
+    Raises Permanent("checkpoint_unreadable") where there is none.
+    """
+    given = sorted((folder / "input").iterdir())
+    if len(given) != 1:
+        raise Permanent("checkpoint_unreadable", f"one checkpoint is needed, {len(given)} files were fetched.")
+    return Work(request=request, folder=folder, checkpoint=given[0], progress=progress)
+
+
+def threads() -> int:
+    """How many threads one model may use here."""
+    return torch.get_num_threads()

@@ -1,0 +1,61 @@
+"""Who does what: the whole matrix of loaders, converters and runtimes as data, readable without importing a toolchain."""
+
+from importlib import import_module
+from typing import Any
+
+from contracts.vocabulary import ExportFormat, Framework
+
+TORCH = "torch"
+"""The form every framework's loader delivers: a torch module in eval mode."""
+
+LOADERS: dict[Framework, str] = {
+    Framework.ULTRALYTICS: "export_worker.frameworks.ultralytics:load",
+    Framework.TIMM: "export_worker.frameworks.timm:load",
+    Framework.HUGGINGFACE: "export_worker.frameworks.huggingface:load",
+}
+
+CONVERTERS: dict[tuple[str, str], str] = {
+    (TORCH, ExportFormat.ONNX): "export_worker.formats.torch2onnx:convert",
+    (TORCH, ExportFormat.TORCHSCRIPT): "export_worker.formats.torch2torchscript:convert",
+}
+
+RUNTIMES: dict[ExportFormat, str] = {
+    ExportFormat.ONNX: "export_worker.runtimes.onnx:open_artefact",
+    ExportFormat.TORCHSCRIPT: "export_worker.runtimes.torchscript:open_artefact",
+}
+
+LAYERS: dict[ExportFormat, str] = {
+    ExportFormat.ONNX: "export_worker.runtimes.onnx_layers:layers",
+    ExportFormat.TORCHSCRIPT: "export_worker.runtimes.torchscript:layers",
+}
+"""Runtimes that can show what a single layer of an artefact computes."""
+
+BEGIN = "export_worker.loaded:begin"
+VERIFIER = "export_worker.parity:verify"
+
+WARMERS: dict[Framework, str] = {
+    Framework.ULTRALYTICS: "export_worker.frameworks.ultralytics:warm",
+    Framework.TIMM: "export_worker.frameworks.timm:warm",
+    Framework.HUGGINGFACE: "export_worker.frameworks.huggingface:warm",
+}
+
+
+def route(target: ExportFormat) -> list[str]:
+    """Entries of the shortest chain of converters from a torch module to `target`; empty where there is none."""
+    chains: list[tuple[str, list[str]]] = [(TORCH, [])]
+    seen = {TORCH}
+    while chains:
+        form, entries = chains.pop(0)
+        if form == target:
+            return entries
+        for (source, made), entry in CONVERTERS.items():
+            if source == form and made not in seen:
+                seen.add(made)
+                chains.append((made, [*entries, entry]))
+    return []
+
+
+def resolve(entry: str) -> Any:
+    """The function that a "module:function" entry names; imports its module."""
+    module, _, name = entry.partition(":")
+    return getattr(import_module(module), name)

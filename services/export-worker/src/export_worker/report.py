@@ -1,0 +1,66 @@
+"""parity_report.json: what was compared, on which inputs, how far apart, and the verdict."""
+
+from msgspec import Struct
+
+from contracts.model_package import ParitySummary
+from contracts.vocabulary import ExportFormat, Proof
+from export_worker.tolerances import Tolerance
+
+
+class InputReport(Struct, frozen=True, kw_only=True):
+    """One picture. `preprocessing_max_abs` compares the shipped preprocessing with the framework's own."""
+
+    index: int
+    height: int
+    width: int
+    preprocessing_max_abs: float
+    outputs_max_abs: dict[str, float]
+    predictions_source: int
+    predictions_artefact: int
+    predictions_matched: int
+    predictions_on_the_edge: int
+    """Not matched, but within tolerance of a threshold or of the end of the list: either answer is right."""
+    min_iou: float | None
+    max_box_difference_px: float | None
+    max_confidence_difference: float
+    source_ms: float
+    artefact_ms: float
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """One limit that was exceeded."""
+
+    what: str
+    measured: float
+    allowed: float
+    input: int | None = None
+
+
+class Divergence(Struct, frozen=True, kw_only=True):
+    """The first layer, in the order of execution, whose output differs by more than the tolerance."""
+
+    layer: str
+    tensor: str
+    max_abs: float
+    allowed: float
+    compared: int
+    """How many layers were compared up to and including this one."""
+
+
+class ParityReport(Struct, frozen=True, kw_only=True):
+    """The whole of parity_report.json."""
+
+    schema_version: int = 1
+    proof: Proof
+    export_format: ExportFormat
+    runtime: str
+    tolerance: Tolerance
+    confidence_threshold: float
+    """The low threshold at which predictions were compared, so that there is something to compare."""
+    note: str
+    summary: ParitySummary
+    batch_max_abs: float | None = None
+    """Largest difference between a batch of pictures and the same pictures one by one, where the batch is dynamic."""
+    failures: tuple[Failure, ...] = ()
+    first_divergence: Divergence | None = None
+    inputs: tuple[InputReport, ...] = ()

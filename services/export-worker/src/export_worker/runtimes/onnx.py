@@ -1,0 +1,28 @@
+"""ONNX models in ONNX Runtime on the CPU."""
+
+from pathlib import Path
+
+import onnxruntime
+
+from export_worker.loaded import Array, Artefact, threads
+
+
+class OnnxRuntime:
+    """One session; a call is one run."""
+
+    def __init__(self, path: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.log_severity_level = 3
+        self.name = f"onnxruntime {onnxruntime.__version__} (CPU)"
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
+
+    def __call__(self, tensor: Array) -> list[Array]:
+        outputs: list[Array] = self.session.run(None, {self.input: tensor})
+        return outputs
+
+
+def open_artefact(artefact: Artefact) -> OnnxRuntime:
+    """The exported file in its runtime."""
+    return OnnxRuntime(artefact.path)

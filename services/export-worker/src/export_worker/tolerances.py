@@ -1,0 +1,49 @@
+"""How far an artefact may be from its source, per format and precision: the one table, each row with its reason."""
+
+from msgspec import Struct
+
+from contracts.vocabulary import ExportFormat
+
+
+class Tolerance(Struct, frozen=True, kw_only=True):
+    """Limits of the parity gate.
+
+    input       largest difference of the prepared tensors, framework against shipped preprocessing
+    relative    largest difference of an output, as a fraction of the output's largest magnitude
+    absolute    what is always allowed: float32 rounding of values near zero
+    cosine      least cosine similarity of an output
+    confidence  largest difference of a prediction's confidence
+    iou, pixels a box matches if it overlaps this much, or if its sides lie this close (source pixels)
+    matched     least fraction of predictions matched at the low threshold; at the default threshold all must match
+    """
+
+    input: float
+    relative: float
+    absolute: float
+    cosine: float
+    confidence: float
+    iou: float
+    pixels: float
+    matched: float
+    reason: str
+
+
+FP32 = "fp32"
+
+TOLERANCES: dict[tuple[ExportFormat, str], Tolerance] = {
+    (ExportFormat.ONNX, FP32): Tolerance(
+        input=2e-6, relative=1e-4, absolute=1e-5, cosine=0.99999, confidence=1e-3, iou=0.99, pixels=0.1, matched=0.99,
+        reason="The same float32 arithmetic, summed in another order and with fused operators: about 1e-6 of an output's "
+        "scale was measured on all sample models; a hundred times that is the limit.",
+    ),
+    (ExportFormat.TORCHSCRIPT, FP32): Tolerance(
+        input=2e-6, relative=1e-5, absolute=1e-6, cosine=0.999999, confidence=1e-4, iou=0.995, pixels=0.05, matched=0.99,
+        reason="The same kernels of the same torch in the same order: differences of 0 to 1e-6 of an output's scale were "
+        "measured; ten times that is the limit.",
+    ),
+}  # fmt: skip
+
+
+def tolerance(export_format: ExportFormat, precision: str = FP32) -> Tolerance:
+    """The row of the table."""
+    return TOLERANCES[export_format, precision]
