@@ -8,7 +8,7 @@ from contracts.deployment import DeploymentConfig
 from contracts.events import InferenceRecordedV1
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
-from contracts.vocabulary import DeploymentType, ExportFormat, Tier
+from contracts.vocabulary import DeploymentType, DesiredState, ExportFormat, Tier
 from msgspec import Struct, convert
 from servicekit.postgres import Connection, Pool
 
@@ -40,6 +40,10 @@ class DeploymentRow(Struct, frozen=True, kw_only=True):
     deactivated_at: datetime | None
     updated_at: datetime
     state: DeploymentState
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.state.desired is DesiredState.DELETED
 
 
 class Served(Struct, frozen=True, kw_only=True):

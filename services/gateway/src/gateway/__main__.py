@@ -1,0 +1,30 @@
+"""`python -m gateway`: serve until SIGTERM."""
+
+import sys
+
+from contracts.errors import ModelportError
+from servicekit import http, process, settings, telemetry
+
+from gateway.app import build_app, running
+from gateway.parts import SERVICE
+from gateway.settings import Settings
+
+GRACE_S = 3
+
+
+async def main() -> None:
+    """Serve until asked to stop; followers of events reconnect to another replica or to the next process."""
+    configured = settings.load(Settings)
+    telemetered = telemetry.setup(SERVICE)
+    try:
+        async with running(configured, telemetered) as parts:
+            await http.serve(build_app(parts), configured.host, configured.port, grace_s=GRACE_S)
+    finally:
+        telemetered.shutdown()
+
+
+if __name__ == "__main__":
+    try:
+        process.run(main())
+    except ModelportError as error:
+        sys.exit(f"gateway: {error.message} {error.hint}")

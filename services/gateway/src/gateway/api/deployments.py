@@ -1,0 +1,200 @@
+"""/api/v1/deployments: packages to download and live endpoints."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from contracts import keys
+from contracts.errors import Permanent
+from contracts.vocabulary import DeploymentStatus, DeploymentType
+from litestar import Response, delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+from servicekit.postgres import Connection, transaction
+
+from gateway import deployment_requests as requests
+from gateway import once, resources
+from gateway.api.common import READ, WRITE, Config, Cursor, IdempotencyKey, Limit, Name
+from gateway.deployment import Command
+from gateway.parts import Parts
+from gateway.resources import DeploymentTarget, DeploymentUsage, Download
+from gateway.store import deployments
+from gateway.store.accounts import Caller
+from gateway.store.deployments import DeploymentRow, HistoryEntry
+from gateway.store.pages import Page, Query
+
+PATH = "/api/v1/deployments"
+
+
+class NewDeployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /api/v1/deployments; `config` depends on the type."""
+
+    export_job_id: UUID
+    deployment_type: DeploymentType
+    name: Name
+    description: Annotated[str, Meta(max_length=1000)] | None = None
+    config: Config | None = None
+
+
+@post(PATH, opt=WRITE)
+async def create_deployment(
+    parts: Parts, caller: Caller, data: NewDeployment, idempotency_key: IdempotencyKey = None
+) -> Response[DeploymentTarget]:
+    """Deploy a completed export. The answer carries the `api_key` of an endpoint; no other answer does."""
+
+    async def effect(conn: Connection) -> DeploymentTarget:
+        asked = requests.NewDeployment(
+            export_job_id=data.export_job_id,
+            deployment_type=data.deployment_type,
+            name=data.name,
+            description=data.description,
+            config=data.config,
+        )
+        row, key = await requests.request_deployment(conn, caller.user_id, asked, parts.settings.key_pepper)
+        return await _answer(conn, parts, row, api_key=key)
+
+    return await once.perform(parts, caller, effect, path=PATH, key=idempotency_key, body=data)
+
+
+@get(PATH, opt=READ)
+async def list_deployments(
+    parts: Parts,
+    caller: Caller,
+    export_job_id: UUID | None = None,
+    status: DeploymentStatus | None = None,
+    deployment_type: DeploymentType | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[DeploymentTarget]:
+    """Deployments that were not deleted, newest first."""
+    filters = {
+        "user_id": caller.user_id,
+        "export_job_id": export_job_id,
+        "status": status,
+        "deployment_type": deployment_type,
+    }
+    async with parts.pool.acquire() as conn:
+        page = await deployments.page(conn, Query(filters=filters, limit=limit, cursor=cursor))
+        items = [await _answer(conn, parts, row) for row in page.items]
+    return Page(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
+
+
+@get(f"{PATH}/{{deployment_id:uuid}}", opt=READ)
+async def get_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentTarget:
+    """One deployment."""
+    async with parts.pool.acquire() as conn:
+        row = await requests.require_deployment(conn, caller.user_id, deployment_id)
+        return await _answer(conn, parts, row)
+
+
+@delete(f"{PATH}/{{deployment_id:uuid}}", opt=WRITE)
+async def delete_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> None:
+    """Stop serving at once, unload the model and remove its served copy; the export stays."""
+    async with transaction(parts.pool) as conn:
+        await requests.change_deployment(conn, caller.user_id, deployment_id, Command.DELETE)
+
+
+@post(f"{PATH}/{{deployment_id:uuid}}/deactivate", opt=WRITE, status_code=200)
+async def deactivate_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentTarget:
+    """Stop serving at once and unload the model."""
+    return await _change(parts, caller, deployment_id, Command.DEACTIVATE)
+
+
+@post(f"{PATH}/{{deployment_id:uuid}}/reactivate", opt=WRITE, status_code=200)
+async def reactivate_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentTarget:
+    """Load the model again, also after a failure; it serves once its status is active."""
+    return await _change(parts, caller, deployment_id, Command.REACTIVATE)
+
+
+@post(f"{PATH}/{{deployment_id:uuid}}/rotate-key", opt=WRITE, status_code=200)
+async def rotate_deployment_key(
+    parts: Parts, caller: Caller, deployment_id: UUID, idempotency_key: IdempotencyKey = None
+) -> Response[DeploymentTarget]:
+    """A new `api_key`, shown only here; the old one stops working within a second."""
+
+    async def effect(conn: Connection) -> DeploymentTarget:
+        row, key = await requests.rotate_key(conn, caller.user_id, deployment_id, parts.settings.key_pepper)
+        return await _answer(conn, parts, row, api_key=key)
+
+    path = f"{PATH}/{deployment_id}/rotate-key"
+    return await once.perform(parts, caller, effect, path=path, key=idempotency_key, body=None, status=200)
+
+
+@get(f"{PATH}/{{deployment_id:uuid}}/history", opt=READ)
+async def get_deployment_history(parts: Parts, caller: Caller, deployment_id: UUID) -> Page[HistoryEntry]:
+    """Everything that has happened to a deployment, oldest first."""
+    async with parts.pool.acquire() as conn:
+        await requests.require_deployment(conn, caller.user_id, deployment_id)
+        return Page(items=await deployments.history(conn, deployment_id))
+
+
+@get(f"{PATH}/{{deployment_id:uuid}}/usage", opt=READ)
+async def get_deployment_usage(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentUsage:
+    """Answered requests and their time since the deployment was made."""
+    async with parts.pool.acquire() as conn:
+        row = await requests.require_deployment(conn, caller.user_id, deployment_id)
+    return DeploymentUsage(
+        deployment_id=row.id,
+        request_count=row.request_count,
+        error_count=row.error_count,
+        last_request_at=row.last_request_at,
+        total_inference_time_ms=row.total_inference_time_ms,
+    )
+
+
+@get(f"{PATH}/{{deployment_id:uuid}}/download", opt=READ)
+async def get_deployment_download(parts: Parts, caller: Caller, deployment_id: UUID) -> Download:
+    """A presigned link to the package behind a deployment of any type."""
+    async with parts.pool.acquire() as conn:
+        row = await requests.require_deployment(conn, caller.user_id, deployment_id)
+        return await _link(conn, parts, row)
+
+
+ROUTES: Sequence[HTTPRouteHandler] = (
+    create_deployment,
+    list_deployments,
+    get_deployment,
+    delete_deployment,
+    deactivate_deployment,
+    reactivate_deployment,
+    rotate_deployment_key,
+    get_deployment_history,
+    get_deployment_usage,
+    get_deployment_download,
+)
+
+
+async def _change(parts: Parts, caller: Caller, deployment_id: UUID, command: Command) -> DeploymentTarget:
+    async with transaction(parts.pool) as conn:
+        row = await requests.change_deployment(conn, caller.user_id, deployment_id, command)
+        return await _answer(conn, parts, row)
+
+
+async def _answer(
+    conn: Connection, parts: Parts, row: DeploymentRow, *, api_key: str | None = None
+) -> DeploymentTarget:
+    url = None
+    link = None
+    if row.deployment_type is DeploymentType.PLATFORM_ENDPOINT:
+        url = f"{parts.settings.proxy_public_url.rstrip('/')}/v1/infer/{row.id}"
+    elif row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is DeploymentStatus.ACTIVE:
+        link = await _link(conn, parts, row)
+    return resources.deployment_target(row, url, link=link, api_key=api_key)
+
+
+async def _link(conn: Connection, parts: Parts, row: DeploymentRow) -> Download:
+    """Signed here, without asking the store; raises Permanent("conflict") for a download that was deactivated."""
+    if row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is not DeploymentStatus.ACTIVE:
+        raise Permanent("conflict", f"The download is {row.state.status}; reactivate it first.")
+    served = await deployments.served(conn, row)
+    ttl = parts.settings.download_ttl_s
+    filename = f"{served.metadata.model_info.model_name}-v{served.version}-{keys.PACKAGE}".replace("/", "_")
+    expires_at = datetime.now(UTC) + timedelta(seconds=ttl)
+    return Download(
+        download_url=await parts.objects.presign_get(served.package.key, int(ttl), filename),
+        expires_at=expires_at,
+        filename=filename,
+        sha256=served.package.sha256,
+        size_bytes=served.package.size_bytes,
+    )

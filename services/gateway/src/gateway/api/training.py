@@ -1,0 +1,112 @@
+"""/api/v1/training: finished trainings and their exports."""
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from contracts.errors import Permanent
+from contracts.events.training import ExportWish
+from contracts.vocabulary import ExportFormat, Framework, TaskType
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+from servicekit.postgres import Connection
+
+from gateway import once, requests
+from gateway.api.common import READ, WRITE, Config, Cursor, IdempotencyKey, Limit, VersionTag
+from gateway.api.exports import page_of_jobs
+from gateway.parts import Parts
+from gateway.resources import ExportJob
+from gateway.store import trainings
+from gateway.store.accounts import Caller
+from gateway.store.pages import Page, Query
+from gateway.store.trainings import TrainingJob
+
+PATH = "/api/v1/training"
+ClassName = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class NewExport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An export to start at once; the fields are those of POST /api/v1/export/jobs."""
+
+    export_format: ExportFormat
+    export_config: Config | None = None
+    optimization_config: Config | None = None
+    validation_config: Config | None = None
+    version_tag: VersionTag | None = None
+
+
+class NewTrainingJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /api/v1/training; `config` may hold `image_size` [height, width] and timm's `data_config`."""
+
+    framework: Framework
+    task_type: TaskType
+    model_name: Annotated[str, Meta(min_length=1, max_length=200)]
+    checkpoint_path: Annotated[str, Meta(min_length=6, max_length=1000)]
+    classes: Annotated[list[ClassName], Meta(min_length=1, max_length=100_000)] | None = None
+    config: Config | None = None
+    export: NewExport | None = None
+
+
+@post(PATH, opt=WRITE)
+async def register_training(
+    parts: Parts, caller: Caller, data: NewTrainingJob, idempotency_key: IdempotencyKey = None
+) -> Response[TrainingJob]:
+    """Register a finished training whose checkpoint was uploaded; the bus event training.jobs.completed.v1 does the same."""
+    path = await requests.check_checkpoint(parts.objects, caller, data.checkpoint_path)
+    wish = None
+    if data.export is not None:
+        wish = ExportWish(**{name: getattr(data.export, name) for name in ExportWish.__struct_fields__})
+
+    async def effect(conn: Connection) -> TrainingJob:
+        new = requests.NewTraining(
+            id=uuid4(),
+            user_id=caller.user_id,
+            framework=data.framework,
+            task_type=data.task_type,
+            model_name=data.model_name,
+            checkpoint_path=path,
+            classes=data.classes,
+            config=data.config,
+            export=wish,
+        )
+        return await requests.register_training(conn, new, parts.settings.export_timeout_s)
+
+    return await once.perform(parts, caller, effect, path=PATH, key=idempotency_key, body=data)
+
+
+@get(PATH, opt=READ)
+async def list_trainings(
+    parts: Parts,
+    caller: Caller,
+    framework: Framework | None = None,
+    task_type: TaskType | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[TrainingJob]:
+    """Trainings, newest first."""
+    filters = {"user_id": caller.user_id, "framework": framework, "task_type": task_type}
+    return await trainings.page(parts.pool, Query(filters=filters, limit=limit, cursor=cursor))
+
+
+@get(f"{PATH}/{{training_job_id:uuid}}", opt=READ)
+async def get_training(parts: Parts, caller: Caller, training_job_id: UUID) -> TrainingJob:
+    """One training."""
+    training = await trainings.get(parts.pool, caller.user_id, training_job_id)
+    if training is None:
+        raise Permanent("not_found", "No such training.")
+    return training
+
+
+@get(f"{PATH}/{{training_job_id:uuid}}/exports", opt=READ)
+async def list_training_exports(
+    parts: Parts, caller: Caller, training_job_id: UUID, limit: Limit = 50, cursor: Cursor = None
+) -> Page[ExportJob]:
+    """The exports of one training, newest version first."""
+    if await trainings.get(parts.pool, caller.user_id, training_job_id) is None:
+        raise Permanent("not_found", "No such training.")
+    filters = {"user_id": caller.user_id, "training_job_id": training_job_id}
+    return await page_of_jobs(parts, Query(filters=filters, limit=limit, cursor=cursor))
+
+
+ROUTES: Sequence[HTTPRouteHandler] = (register_training, list_trainings, get_training, list_training_exports)

@@ -1,0 +1,25 @@
+"""What the gateway's handlers work with: made once by app.py and handed to each of them."""
+
+from msgspec import Struct
+from servicekit.bus import Bus
+from servicekit.objects import ObjectStore
+from servicekit.postgres import Pool
+from servicekit.telemetry import Telemetry
+
+from gateway.progress import Progress
+from gateway.settings import Settings
+from gateway.traces import Traces
+
+SERVICE = "gateway"
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """Settings and connections of one process."""
+
+    settings: Settings
+    telemetry: Telemetry
+    pool: Pool
+    bus: Bus
+    objects: ObjectStore
+    progress: Progress
+    traces: Traces

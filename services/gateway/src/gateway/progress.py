@@ -1,0 +1,105 @@
+"""Live progress: a job's stored events, replayed and then followed, over server-sent events.
+
+Any replica serves any job: whoever folds a fact stores the event and notifies through PostgreSQL.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from servicekit.postgres import UNREACHABLE, Pool
+
+from gateway.store import jobs
+
+RETRY_S = 0.5
+ALIVE_S = 5.0
+KEEPALIVE = b": keep-alive\n\n"
+
+_log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Wakes whoever follows a job when one of its events has been committed."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    @contextmanager
+    def watch(self, job_id: UUID) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the job may have news; clear it before looking."""
+        news = asyncio.Event()
+        key = str(job_id)
+        self._watchers[key].add(news)
+        try:
+            yield news
+        finally:
+            self._watchers[key].discard(news)
+            if not self._watchers[key]:
+                del self._watchers[key]
+
+    async def run(self) -> None:
+        """Listen until cancelled, through restarts of PostgreSQL."""
+        while True:
+            try:
+                await self._listen()
+            except (*UNREACHABLE, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("progress: PostgreSQL is away: %s: %s", type(error).__name__, error)
+            self._wake_all()
+            await asyncio.sleep(RETRY_S)
+
+    async def _listen(self) -> None:
+        """Returns when the listening connection is lost."""
+        async with self._pool.acquire(timeout=10) as connection:
+            await connection.add_listener(jobs.CHANNEL, self._on_notify)
+            self._wake_all()
+            try:
+                while not connection.is_closed():
+                    await asyncio.sleep(ALIVE_S)
+                    await connection.execute("SELECT 1")
+            finally:
+                if not connection.is_closed():
+                    await connection.remove_listener(jobs.CHANNEL, self._on_notify)
+
+    def _on_notify(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        for news in self._watchers.get(str(payload), ()):
+            news.set()
+
+    def _wake_all(self) -> None:
+        for watchers in self._watchers.values():
+            for news in watchers:
+                news.set()
+
+
+async def stream(
+    pool: Pool, progress: Progress, job_id: UUID, *, after: int, is_over: bool, keepalive_s: float
+) -> AsyncIterator[bytes]:
+    """The events after `after` as they happen, ending after the terminal one.
+
+    `is_over`: the job was terminal when it was looked up, so what is stored is all there will ever be.
+    """
+    with progress.watch(job_id) as news:
+        while True:
+            news.clear()
+            for event in await jobs.events_after(pool, job_id, after):
+                after = event.seq
+                yield encode(event)
+                if jobs.is_terminal_event(event.name):
+                    return
+            if is_over:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), keepalive_s)
+            if not news.is_set():
+                yield KEEPALIVE
+
+
+def encode(event: jobs.JobEvent) -> bytes:
+    """One event in the format of the HTML standard (9.2.6); its id is the job's sequence number."""
+    data = msgspec.json.encode({**event.data, "at": event.created_at}).decode()
+    return f"id: {event.seq}\nevent: {event.name}\ndata: {data}\n\n".encode()

@@ -1,0 +1,185 @@
+"""What the API answers; field names are those of the design's models."""
+
+from datetime import datetime
+from uuid import UUID
+
+from contracts.errors import ErrorInfo
+from contracts.model_package import ParitySummary
+from contracts.vocabulary import (
+    DeploymentStatus,
+    DeploymentType,
+    DesiredState,
+    ExportFormat,
+    ExportStage,
+    ExportStatus,
+    Framework,
+    Proof,
+    TaskType,
+)
+from msgspec import Struct, to_builtins
+from servicekit.objects import uri
+
+from gateway.store.deployments import DeploymentRow
+from gateway.store.jobs import JobRow
+
+MIB = 1 << 20
+ERROR_MESSAGE_LENGTH = 1000
+
+
+class ExportJob(Struct, frozen=True, kw_only=True):
+    """One export; `error` says in full what `error_message` says in short."""
+
+    id: UUID
+    user_id: UUID
+    training_job_id: UUID
+    version: int
+    version_tag: str | None
+    is_default: bool
+    trace_id: UUID | None
+    k8s_job_name: str | None
+    process_id: int | None
+    export_format: ExportFormat
+    framework: Framework
+    task_type: TaskType
+    checkpoint_path: str
+    export_config: dict[str, object] | None
+    optimization_config: dict[str, object] | None
+    validation_config: dict[str, object] | None
+    status: ExportStatus
+    stage: ExportStage | None
+    progress_percent: float
+    attempt: int
+    message: str
+    worker_id: str
+    proof: Proof | None
+    parity: ParitySummary | None
+    exported_model_path: str | None
+    export_package_path: str | None
+    model_size_bytes: int | None
+    optimization_stats: dict[str, object] | None
+    validation_metrics: dict[str, object] | None
+    error_message: str | None
+    error: ErrorInfo | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime
+
+
+class ExportProgress(Struct, frozen=True, kw_only=True):
+    """The data of one event on the stream of a job."""
+
+    job_id: UUID
+    status: ExportStatus
+    stage: ExportStage | None
+    progress_percent: float
+    attempt: int
+    message: str
+    proof: Proof | None
+    error: ErrorInfo | None
+
+
+class DeploymentTarget(Struct, frozen=True, kw_only=True):
+    """One deployment; `api_key` is null but in the answer that made the key."""
+
+    id: UUID
+    export_job_id: UUID
+    user_id: UUID
+    deployment_type: DeploymentType
+    name: str
+    description: str | None
+    status: DeploymentStatus
+    desired_state: DesiredState
+    generation: int
+    deployment_config: dict[str, object]
+    endpoint_url: str | None
+    api_key: str | None = None
+    key_prefix: str | None = None
+    trace_id: UUID | None
+    request_count: int
+    last_request_at: datetime | None
+    total_inference_time_ms: float
+    error: ErrorInfo | None
+    created_at: datetime
+    deployed_at: datetime | None
+    deactivated_at: datetime | None
+    updated_at: datetime
+
+
+class DeploymentUsage(Struct, frozen=True, kw_only=True):
+    """Use of one endpoint since it was made."""
+
+    deployment_id: UUID
+    request_count: int
+    error_count: int
+    last_request_at: datetime | None
+    total_inference_time_ms: float
+
+
+class Download(Struct, frozen=True, kw_only=True):
+    """A link that needs no token until `expires_at`."""
+
+    download_url: str
+    expires_at: datetime
+    filename: str
+    sha256: str
+    size_bytes: int
+
+
+def export_job(row: JobRow, bucket: str) -> ExportJob:
+    """The answer about a job; paths are `s3://` URIs."""
+    state, metadata = row.state, row.state.metadata
+    asked = {name: getattr(row, name) for name in ExportJob.__struct_fields__ if hasattr(row, name)}
+    told = {name: getattr(state, name) for name in ("status", "stage", "progress_percent", "attempt", "message")}
+    sizes = metadata.sizes if metadata else None
+    return ExportJob(
+        **asked,
+        **told,
+        worker_id=state.worker_id,
+        proof=state.proof,
+        parity=metadata.parity if metadata else None,
+        exported_model_path=uri(bucket, state.model.key) if state.model else None,
+        export_package_path=uri(bucket, state.package.key) if state.package else None,
+        model_size_bytes=state.model.size_bytes if state.model else None,
+        optimization_stats=None
+        if sizes is None
+        else {
+            "original_size_mb": round(sizes.original_size_bytes / MIB, 3),
+            "exported_size_mb": round(sizes.exported_size_bytes / MIB, 3),
+            "compression_ratio": sizes.compression_ratio,
+        },
+        error_message=state.error.message[:ERROR_MESSAGE_LENGTH] if state.error else None,
+        error=state.error,
+    )
+
+
+def progress(row: JobRow) -> ExportProgress:
+    """What the stream of events says of a job."""
+    state = row.state
+    return ExportProgress(
+        job_id=row.id, **{name: getattr(state, name) for name in ExportProgress.__struct_fields__ if name != "job_id"}
+    )
+
+
+def deployment_target(
+    row: DeploymentRow, endpoint_url: str | None, *, link: Download | None = None, api_key: str | None = None
+) -> DeploymentTarget:
+    """The answer about a deployment."""
+    config: dict[str, object] = to_builtins(row.config)
+    config.pop("type")
+    if endpoint_url:
+        config |= {"endpoint_url": endpoint_url, "inference_framework": "triton", "replicas": row.state.replicas}
+    if link:
+        config |= {"download_url": link.download_url, "expires_at": link.expires_at}
+    asked = {name: getattr(row, name) for name in DeploymentTarget.__struct_fields__ if hasattr(row, name)}
+    return DeploymentTarget(
+        **asked,
+        status=row.state.status,
+        desired_state=row.state.desired,
+        generation=row.state.generation,
+        deployment_config=config,
+        endpoint_url=endpoint_url,
+        api_key=api_key,
+        key_prefix=row.key_shown,
+        error=row.state.error,
+    )
