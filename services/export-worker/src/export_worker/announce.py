@@ -1,0 +1,126 @@
+"""What this worker can do, told every few seconds in the KV bucket `workers`; probed without importing any toolchain."""
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import msgspec
+import nats.errors
+from contracts.capabilities import EXECUTED_FORMATS, Availability, WorkerAnnouncement
+from contracts.subjects import WORKERS
+from contracts.vocabulary import ExportFormat, Framework
+from servicekit.bus import Bus
+
+from export_worker.sandbox import SandboxState
+
+PERIOD_S = 10.0
+TTL_S = 45.0
+NEEDS: dict[ExportFormat | Framework, tuple[str, ...]] = {
+    ExportFormat.ONNX: ("torch", "onnx", "onnxruntime"),
+    ExportFormat.TORCHSCRIPT: ("torch",),
+    Framework.ULTRALYTICS: ("torch", "ultralytics"),
+    Framework.TIMM: ("torch", "timm"),
+    Framework.HUGGINGFACE: ("torch", "transformers"),
+}
+TOOLCHAIN = ("torch", "torchvision", "onnx", "onnxruntime", "ultralytics", "timm", "transformers")
+_log = logging.getLogger(__name__)
+
+
+def missing_modules(names: Iterable[str]) -> list[str]:
+    """Those that are not installed."""
+    return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def versions() -> dict[str, str]:
+    """Installed toolchain packages."""
+    found: dict[str, str] = {}
+    for name in TOOLCHAIN:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def probe(
+    worker_id: str,
+    *,
+    slots: int,
+    formats: tuple[ExportFormat, ...],
+    sandbox: SandboxState,
+    missing: Callable[[Iterable[str]], list[str]] = missing_modules,
+) -> WorkerAnnouncement:
+    """The announcement of an idle worker; every format is there, each with its reason where it cannot be made."""
+
+    def availability(name: ExportFormat | Framework) -> Availability:
+        absent = missing(NEEDS.get(name, ()))
+        if absent:
+            return Availability(available=False, reason=f"not installed on this worker: {', '.join(absent)}")
+        return Availability(available=True)
+
+    def of_format(name: ExportFormat) -> Availability:
+        if name not in EXECUTED_FORMATS:
+            return Availability(available=False, reason=f"export to {name} is not available in this release")
+        if name not in formats:
+            return Availability(available=False, reason="this worker's pool does not take it")
+        if not sandbox.available:
+            return Availability(available=False, reason=f"sandbox_unavailable: {sandbox.description}")
+        return availability(name)
+
+    return WorkerAnnouncement(
+        worker_id=worker_id,
+        slots=slots,
+        busy=0,
+        formats={name: of_format(name) for name in ExportFormat},
+        frameworks={name: availability(name) for name in Framework},
+        sandbox=sandbox.description,
+        toolchain=versions(),
+    )
+
+
+def taken_formats(announcement: WorkerAnnouncement) -> list[ExportFormat]:
+    """What the worker can make, in a stable order."""
+    return sorted(name for name, state in announcement.formats.items() if state.available)
+
+
+class Announcer:
+    """Repeats the announcement with the present number of busy slots; takes it back at the end."""
+
+    def __init__(self, bus: Bus, announcement: WorkerAnnouncement, busy: Callable[[], int]) -> None:
+        self._bus = bus
+        self._announcement = announcement
+        self._busy = busy
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Announce once, then go on in the background."""
+        await self._put()
+        self._task = asyncio.create_task(self._repeat())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with suppress(nats.errors.Error, OSError):
+            await (await self._bucket()).delete(_key(self._announcement.worker_id))
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            try:
+                await self._put()
+            except (nats.errors.Error, OSError) as error:
+                _log.warning("not announced: %s", error or type(error).__name__)
+
+    async def _put(self) -> None:
+        fresh = msgspec.structs.replace(self._announcement, busy=self._busy())
+        await (await self._bucket()).put(_key(fresh.worker_id), msgspec.json.encode(fresh))
+
+    async def _bucket(self) -> "nats.js.kv.KeyValue":
+        return await self._bus.kv(WORKERS, ttl=TTL_S, memory=True)
+
+
+def _key(worker_id: str) -> str:
+    """A worker's id in the letters that a key may have."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_=") else "_" for c in worker_id)

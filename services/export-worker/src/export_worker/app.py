@@ -1,0 +1,131 @@
+"""Puts the worker together: consumer, launcher, cancellations, announcements, warm runs, health."""
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+from contracts.errors import Transient
+from contracts.events import ExportCancelledV1, ExportRequestedV1
+from servicekit import replay
+from servicekit.bus import Bus
+from servicekit.health import HealthServer
+from servicekit.jobs import JobConsumer
+from servicekit.objects import ObjectStore
+from servicekit.telemetry import Telemetry
+
+from export_worker import sandbox
+from export_worker.announce import Announcer, probe, taken_formats
+from export_worker.job_dir import Home
+from export_worker.launchers.subprocess import SubprocessLauncher
+from export_worker.reactions import Exports
+from export_worker.sandbox import SandboxState
+from export_worker.settings import Settings
+from export_worker.warm import WarmKeeper
+
+CANCELLED_SINCE = timedelta(hours=24)
+_log = logging.getLogger(__name__)
+
+
+class App:
+    """The running worker: `start`, then `stop`; `health_port` is where it answers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        bus: Bus,
+        store: ObjectStore,
+        launcher: SubprocessLauncher,
+        state: SandboxState,
+        home: Home,
+    ) -> None:
+        self._home = home
+        self._bus = bus
+        self._store = store
+        self._state = state
+        self._launcher = launcher
+        worker = settings.worker
+        announcement = probe(worker.id, slots=worker.slots, formats=worker.formats, sandbox=state)
+        self._formats = taken_formats(announcement)
+        self._exports = Exports(launcher, bus, store, worker.id)
+        self._consumer = JobConsumer(
+            bus,
+            event_type=ExportRequestedV1,
+            routing=[str(name) for name in self._formats] or ["none"],
+            durable=f"export-worker-{'-'.join(self._formats) or 'none'}",
+            handler=self._exports.on_export_requested,
+            on_exhausted=self._exports.on_exhausted,
+            slots=worker.slots,
+            ack_wait_s=worker.ack_wait_s,
+            heartbeat_s=worker.heartbeat_s,
+            max_deliver=worker.max_deliver,
+            lease_key=lambda event, _: str(event.job_id),
+            owner=worker.id,
+        )
+        self._announcer = Announcer(bus, announcement, lambda: self._consumer.busy)
+        warm = [name for name in worker.warm_frameworks if announcement.frameworks[name].available]
+        keep = warm if worker.warm_runs and self._formats else []
+        self._warm = WarmKeeper(launcher, keep, self._exports.is_idle, worker.warm_delay_s)
+        checks = {"bus": bus.check, "store": store.check, "sandbox": self._check_sandbox}
+        self._health = HealthServer(settings.http.host, settings.http.port, checks)
+        self._stack = AsyncExitStack()
+
+    @property
+    def health_port(self) -> int:
+        return self._health.port
+
+    async def start(self) -> None:
+        """Connect and begin; with no format to make, only announce why."""
+        stack = self._stack
+        await stack.enter_async_context(self._health)
+        await stack.enter_async_context(self._store)
+        stack.push_async_callback(self._bus.stop)
+        await self._bus.connect()
+        stack.push_async_callback(self._launcher.stop)
+        if self._formats:
+            cancelled = replay.follow(
+                self._bus, [ExportCancelledV1], self._exports.on_export_cancelled, since=CANCELLED_SINCE
+            )
+            stack.push_async_callback(cancelled.stop)
+            await cancelled.caught_up()
+            stack.push_async_callback(self._consumer.stop, 1.0)
+            await self._consumer.start()
+        else:
+            _log.error("this worker takes no jobs: %s", self._state.description)
+        stack.push_async_callback(self._warm.stop)
+        self._warm.start()
+        stack.push_async_callback(self._announcer.stop)
+        await self._announcer.start()
+        _log.info("worker takes %s; sandbox: %s", ", ".join(self._formats) or "nothing", self._state.description)
+
+    async def stop(self) -> None:
+        """Take no more jobs, hand back what runs, leave no process and no announcement."""
+        await self._stack.aclose()
+        self._home.release()
+
+    async def _check_sandbox(self) -> None:
+        if not self._state.available:
+            raise Transient("sandbox_unavailable", self._state.description)
+
+
+def build_app(
+    settings: Settings,
+    *,
+    telemetry: Telemetry,
+    environ: Mapping[str, str] = os.environ,
+    state: SandboxState | None = None,
+    launcher: SubprocessLauncher | None = None,
+) -> App:
+    """The worker with its parts; tests pass their own sandbox state or launcher."""
+    home = Home(Path(settings.worker.work_dir), settings.worker.id)
+    return App(
+        settings,
+        bus=Bus(settings.bus.nats_url, "export-worker", telemetry),
+        store=ObjectStore(settings.s3),
+        launcher=launcher or SubprocessLauncher(home.path, environ),
+        state=state or sandbox.detect(environ)[1],
+        home=home,
+    )

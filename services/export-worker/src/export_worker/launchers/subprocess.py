@@ -1,0 +1,179 @@
+"""Runs as child processes of the worker: own process group, clean environment, death with the worker."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+from contracts.execution import ExportRun
+from contracts.vocabulary import Framework
+from msgspec import Struct
+
+from export_worker import watch
+from export_worker.job_dir import LOG, delete
+from export_worker.launchers import Remains, RunHandle, RunState
+from export_worker.run import PARENT, RUN_DIR, Exit
+
+COMMAND = (sys.executable, "-m", "export_worker.run")
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+INHERITED_PREFIXES = ("MODELPORT_", "OTEL_")
+READY_PATIENCE_S = 120.0
+STANDARD_ERROR = 2
+_GONE_TRIES = 200
+_log = logging.getLogger(__name__)
+
+
+class Child(Struct, kw_only=True, eq=False):
+    """One process of ours and its folder."""
+
+    process: asyncio.subprocess.Process
+    root: Path
+
+
+class SubprocessLauncher:
+    """Keeps at most one warm run per framework: a process that has imported its toolchain and knows no job yet.
+
+    A warm run serves one job and ends with it, exactly as a cold one.
+    """
+
+    def __init__(
+        self, work_dir: Path, environ: Mapping[str, str] = os.environ, *, command: tuple[str, ...] = COMMAND
+    ) -> None:
+        self._work_dir = work_dir
+        self._environ = clean(environ)
+        self._command = command
+        self._runs: dict[str, Child] = {}
+        self._warm: dict[Framework, Child] = {}
+
+    async def launch(self, run: ExportRun) -> RunHandle:
+        handle = RunHandle(run.id)
+        if run.id in self._runs:
+            return handle
+        child = await self._use_warm(run)
+        self._runs[run.id] = child or await self._spawn(run.to_env(), ())
+        return handle
+
+    async def poll(self, handle: RunHandle) -> RunState:
+        child = self._runs.get(handle.id)
+        if child is None:
+            return RunState.LOST
+        code = child.process.returncode
+        if code is None:
+            return RunState.RUNNING
+        return RunState.SUCCEEDED if code == Exit.STATED else RunState.FAILED
+
+    async def cancel(self, handle: RunHandle, grace_s: float = 1.0) -> None:
+        if (child := self._runs.get(handle.id)) is not None:
+            await _end(child, grace_s)
+
+    async def remains(self, handle: RunHandle) -> Remains:
+        child = self._runs.get(handle.id)
+        if child is None:
+            return Remains()
+        log = child.root / LOG
+        return Remains(exit_code=child.process.returncode, log=log if log.is_file() else None)
+
+    async def forget(self, handle: RunHandle) -> None:
+        if (child := self._runs.pop(handle.id, None)) is not None:
+            await asyncio.to_thread(delete, child.root)
+
+    async def warm_up(self, framework: Framework) -> bool:
+        """Have one warm run for the framework; False where its toolchain did not come up. Cancelling ends the trial."""
+        waiting = self._warm.get(framework)
+        if waiting is not None and waiting.process.returncode is None:
+            return True
+        await self._discard(framework)
+        child = await self._spawn({}, ("--warm", str(framework)))
+        try:
+            assert child.process.stdout is not None
+            async with asyncio.timeout(READY_PATIENCE_S):
+                is_ready = await child.process.stdout.readline() == b"ready\n"
+        except TimeoutError:
+            is_ready = False
+        except asyncio.CancelledError:
+            await self._drop(child)
+            raise
+        if not is_ready:
+            await self._drop(child)
+            return False
+        self._warm[framework] = child
+        return True
+
+    async def stop(self) -> None:
+        """End every process, running or warm."""
+        for run_id in tuple(self._runs):
+            await self.cancel(RunHandle(run_id))
+            await self.forget(RunHandle(run_id))
+        for framework in tuple(self._warm):
+            await self._discard(framework)
+
+    async def _use_warm(self, run: ExportRun) -> Child | None:
+        child = self._warm.pop(run.request.framework, None)
+        if child is None:
+            return None
+        try:
+            assert child.process.stdin is not None
+            child.process.stdin.write(msgspec.json.encode(run.to_env()) + b"\n")
+            await child.process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            _log.warning("the warm run for %s was gone", run.request.framework)
+            await self._drop(child)
+            return None
+        return child
+
+    async def _spawn(self, variables: Mapping[str, str], arguments: tuple[str, ...]) -> Child:
+        root = self._work_dir / f"run-{uuid4().hex}"
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE if arguments else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE if arguments else STANDARD_ERROR,
+            env={**self._environ, **variables, RUN_DIR: str(root), PARENT: str(os.getpid())},
+            start_new_session=True,
+        )
+        return Child(process=process, root=root)
+
+    async def _discard(self, framework: Framework) -> None:
+        if (child := self._warm.pop(framework, None)) is not None:
+            await self._drop(child)
+
+    async def _drop(self, child: Child) -> None:
+        await _end(child, grace_s=0.5)
+        await asyncio.to_thread(delete, child.root)
+
+
+def clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a run may inherit: its own settings and the few variables of the system that it needs."""
+    return {k: v for k, v in environ.items() if k in INHERITED or k.startswith(INHERITED_PREFIXES)}
+
+
+async def _end(child: Child, grace_s: float) -> None:
+    """SIGTERM to the run, SIGKILL to its group after the grace; its sandbox dies with it. Returns when all are gone."""
+    process = child.process
+    if process.returncode is not None:
+        return
+    pids = watch.tree(process.pid)
+    _signal(process.pid, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(grace_s):
+            await process.wait()
+    except TimeoutError:
+        pids = watch.tree(process.pid)
+        _signal(-process.pid, signal.SIGKILL)
+        await process.wait()
+    for _ in range(_GONE_TRIES):
+        if not any(watch.is_alive(pid) for pid in pids):
+            return
+        await asyncio.sleep(0.01)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """To a process, or with a negative number to its group; not `Process.kill`, which may reap behind asyncio's back."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,224 @@
+"""The bubblewrap sandbox of one step: no network, no credentials, no capability, one writable directory.
+
+Opening a checkpoint runs its code, so the step inside is taken to be hostile. It sees the interpreter, our own packages and /usr read
+only, and its job directory at /job. Started by root it runs under a user id that nothing else on the machine has (so that the limit on
+processes counts it alone); started by a user it runs in a user namespace of its own.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from export_worker import seccomp
+
+JOB = "/job"
+MIB = 1 << 20
+OWN_PACKAGES = ("contracts", "processing", "export_worker")
+SYSTEM_LINKS = ("bin", "sbin", "lib", "lib64", "lib32")
+SYSTEM_FILES = ("/etc/ld.so.cache", "/sys/devices/system/cpu")
+UID_BASE = 1_000_000_000
+NOBODY = 65534
+SHARED_MEMORY = 64 * MIB
+PROBE_TIMEOUT_S = 20
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one step may use: bytes of memory, of one file, of its whole directory and of log; processes; seconds of wall time."""
+
+    memory_bytes: int
+    processes: int = 256
+    file_bytes: int = 8 << 30
+    disk_bytes: int = 24 << 30
+    log_bytes: int = 8 * MIB
+    wall_s: float = 1800.0
+    threads: int = 2
+
+    @property
+    def data_bytes(self) -> int:
+        """Hard ceiling of one process' private mappings; the toolchain maps up to 1 GiB that it never touches."""
+        return self.memory_bytes + (2 << 30)
+
+
+class SandboxState(Struct, frozen=True, kw_only=True):
+    """Whether steps can be isolated here and how; without a sandbox no step is run."""
+
+    available: bool
+    description: str
+
+
+class Sandbox(Struct, frozen=True, kw_only=True):
+    """How to isolate on this machine; `own_uid` switches to a separate user id (needs root), else a user namespace is made."""
+
+    bwrap: str
+    own_uid: bool
+    binds: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+
+    def uid(self) -> int:
+        """The user id outside that the step started by this process runs under; owns the job directory."""
+        return UID_BASE + os.getpid() if self.own_uid else os.geteuid()
+
+    def argv(
+        self, job_dir: Path, command: Sequence[str], limits: Limits, *, seccomp_fd: int | None = None
+    ) -> list[str]:
+        """The whole command line; `job_dir` must hold the folders `input`, `tmp` and be owned by `uid()`."""
+        return [
+            self.bwrap,
+            *self._namespaces(),
+            "--die-with-parent",
+            "--new-session",
+            *self._environment(limits),
+            *self._filesystem(job_dir),
+            *(("--seccomp", str(seccomp_fd)) if seccomp_fd is not None else ()),
+            "--chdir",
+            JOB,
+            "--",
+            *self._identity(),
+            *_resource_limits(limits),
+            *command,
+        ]
+
+    def _namespaces(self) -> list[str]:
+        if not self.own_uid:
+            return ["--unshare-all", "--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL"]
+        spaces = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
+        # kept only until setpriv, the first program inside, has used them
+        return [*spaces, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+
+    def _identity(self) -> list[str]:
+        if not self.own_uid:
+            return ["setpriv", "--no-new-privs", "--"]
+        uid = str(self.uid())
+        drop = ("--reuid", uid, "--regid", uid, "--clear-groups", "--no-new-privs", "--inh-caps=-all")
+        return ["setpriv", *drop, "--"]
+
+    def _environment(self, limits: Limits) -> list[str]:
+        pairs = child_environment(limits.threads)
+        return ["--clearenv", *(part for name, value in pairs.items() for part in ("--setenv", name, value))]
+
+    def _filesystem(self, job_dir: Path) -> list[str]:
+        directories = [part for path in _ancestors(self.binds) for part in ("--dir", path)]
+        binds = [part for path in self.binds for part in ("--ro-bind", path, path)]
+        links = [part for target, name in self.links for part in ("--symlink", target, name)]
+        return [
+            *directories,
+            *binds,
+            *links,
+            *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
+            *("--perms", "1777", "--size", str(SHARED_MEMORY), "--tmpfs", "/dev/shm"),
+            *("--bind", str(job_dir), JOB, "--ro-bind", str(job_dir / "input"), f"{JOB}/input"),
+            *("--bind", str(job_dir / "tmp"), "/tmp"),
+            *("--remount-ro", "/dev", "--remount-ro", "/"),
+        ]
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """Everything that a step finds in its environment: caches inside the job, no downloads, no GPU, bounded threads."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": f"{JOB}/tmp",
+        "TMPDIR": "/tmp",
+        "XDG_CACHE_HOME": f"{JOB}/tmp/cache",
+        "LANG": "C.UTF-8",
+        "LOGNAME": "step",
+        "USER": "step",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONSAFEPATH": "1",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_OFFLINE": "true",
+        "YOLO_CONFIG_DIR": f"{JOB}/tmp",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": f"{JOB}/tmp/hf",
+        "MPLCONFIGDIR": f"{JOB}/tmp/mpl",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
+    }
+
+
+def detect(environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, SandboxState]:
+    """The sandbox of this machine, tried once with a real command, or None with the reason."""
+    tools = {name: shutil.which(name, path=environ.get("PATH")) for name in ("bwrap", "setpriv", "prlimit")}
+    missing = [name for name, path in tools.items() if path is None]
+    if missing:
+        return None, SandboxState(available=False, description=f"not installed: {', '.join(missing)}")
+    sandbox = make(str(tools["bwrap"]), own_uid=os.geteuid() == 0)
+    reason = _try(sandbox)
+    if reason:
+        return None, SandboxState(available=False, description=f"bubblewrap does not work here: {reason}")
+    how = "own user id" if sandbox.own_uid else "user namespace"
+    filtered = "system call filter" if seccomp.is_supported() else "no system call filter"
+    return sandbox, SandboxState(available=True, description=f"bubblewrap, {how}, {filtered}")
+
+
+def make(bwrap: str, *, own_uid: bool) -> Sandbox:
+    """A sandbox that shows this interpreter, our packages and /usr."""
+    links, system = [], ["/usr"]
+    for name in SYSTEM_LINKS:
+        path = Path("/") / name
+        if path.is_symlink():
+            links.append((os.readlink(path), str(path)))
+        elif path.is_dir():
+            system.append(str(path))
+    wanted = [*system, *SYSTEM_FILES, sys.prefix, sys.base_prefix, *_package_roots()]
+    return Sandbox(bwrap=bwrap, own_uid=own_uid, binds=_outermost(wanted), links=tuple(links))
+
+
+def _package_roots() -> list[str]:
+    """Folders on the module path that hold our own packages (an editable install keeps them outside the environment)."""
+    roots = []
+    for name in OWN_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations:
+            roots.append(str(Path(next(iter(spec.submodule_search_locations))).parent))
+    return roots
+
+
+def _outermost(paths: Sequence[str]) -> tuple[str, ...]:
+    """Existing paths without those that lie below another one, in order."""
+    existing = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
+    return tuple(p for p in existing if not any(p.startswith(f"{other}/") for other in existing if other != p))
+
+
+def _ancestors(paths: Sequence[str]) -> list[str]:
+    """Every folder above the paths, outermost first: bwrap would make them unreadable for a user id of its own."""
+    found = {str(parent) for path in paths for parent in Path(path).parents} - {"/"}
+    return sorted(found, key=lambda path: (path.count("/"), path))
+
+
+def _resource_limits(limits: Limits) -> list[str]:
+    cpu_s = int(limits.wall_s * limits.threads) + 60
+    return [
+        "prlimit",
+        f"--nproc={limits.processes}",
+        f"--fsize={limits.file_bytes}",
+        f"--data={limits.data_bytes}",
+        f"--cpu={cpu_s}",
+        "--core=0",
+        "--nofile=4096",
+        "--",
+    ]
+
+
+def _try(sandbox: Sandbox) -> str:
+    """Run the interpreter inside; the reason why that fails, or nothing."""
+    from export_worker.job_dir import JobDir
+
+    limits = Limits(memory_bytes=512 * MIB, wall_s=PROBE_TIMEOUT_S)
+    with JobDir.temporary(sandbox.uid()) as job:
+        argv = sandbox.argv(job.path, [sys.executable, "-S", "-c", "print('inside')"], limits)
+        try:
+            done = subprocess.run(argv, capture_output=True, timeout=PROBE_TIMEOUT_S, text=True, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    if done.returncode == 0 and done.stdout.strip() == "inside":
+        return ""
+    return done.stderr.strip()[-300:] or f"exit status {done.returncode}"

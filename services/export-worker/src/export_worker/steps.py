@@ -1,0 +1,282 @@
+"""Runs one sandboxed step to its end: its words heard, its limits watched, its death explained."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+
+import msgspec
+from contracts.errors import ERRORS, ErrorInfo
+from contracts.vocabulary import ExportStage, Framework
+from msgspec import Struct
+
+from export_worker import seccomp, watch
+from export_worker.job_dir import JobDir
+from export_worker.messages import MAX_LINE, Done, Failed, Progress, Ready, parse, verdict
+from export_worker.sandbox import MIB, Limits, Sandbox
+from export_worker.step_log import StepLog
+
+CHILD = (sys.executable, "-m", "export_worker.child")
+MEMORY_PERIOD_S = 0.2
+DISK_EVERY = 5
+CHUNK = 64 * 1024
+GONE_TRIES = 200
+_NO_MEMORY = ("MemoryError", "can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
+
+Heard = Callable[[Progress], None]
+
+
+class Broken(StrEnum):
+    """The limit that ended a step."""
+
+    MEMORY = "memory"
+    DISK = "disk"
+    TIME = "time"
+    PROCESSES = "processes"
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a step ended: seconds per stage as it tells them, and the error unless it succeeded."""
+
+    durations_s: dict[ExportStage, float] = {}
+    error: ErrorInfo | None = None
+
+
+class Step:
+    """One child, used once: `start`, then `finish`; `kill` at any time ends every process of it."""
+
+    def __init__(
+        self, sandbox: Sandbox, job: JobDir, limits: Limits, log: StepLog, *, command: tuple[str, ...] = CHILD
+    ) -> None:
+        self._sandbox = sandbox
+        self._job = job
+        self._limits = limits
+        self._log = log
+        self._command = command
+        self._heard: Heard = _ignore
+        self._ready = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._last: Done | Failed | None = None
+        self._stage: ExportStage | None = None
+        self._broken: Broken | None = None
+        self._pids: tuple[int, ...] = ()
+        self._readers: list[asyncio.Task[None]] = []
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The sandbox' process outside; all others live below it."""
+        assert self._process is not None
+        return self._process.pid
+
+    def limit_time(self, seconds: float) -> None:
+        """Lower the time that `finish` allows; never raises it."""
+        self._limits = msgspec.structs.replace(self._limits, wall_s=min(self._limits.wall_s, seconds))
+
+    async def start(self, framework: Framework) -> None:
+        """Start the child; it imports the framework's toolchain and then waits for `finish`."""
+        filter_fd = _filter_fd() if seccomp.is_supported() else None
+        command = [*self._command, "--warm", str(framework)]
+        argv = self._sandbox.argv(self._job.path, command, self._limits, seccomp_fd=filter_fd)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=() if filter_fd is None else (filter_fd,),
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+            )
+        finally:
+            if filter_fd is not None:
+                os.close(filter_fd)
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._readers = [
+            asyncio.create_task(self._read_messages(self._process.stdout)),
+            asyncio.create_task(self._read_log(self._process.stderr)),
+        ]
+
+    async def ready(self) -> bool:
+        """Wait until the toolchain is imported; False where the child ended instead."""
+        waits = [asyncio.create_task(self._ready.wait()), asyncio.create_task(self._ended.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        return self._ready.is_set() and not self._ended.is_set()
+
+    async def finish(self, heard: Heard) -> Outcome:
+        """Tell the child to go, hear it to the end, and explain how it ended; no process of it is left afterwards."""
+        self._heard = heard
+        self._pids = tuple(watch.tree(self.pid))
+        await self._say_go()
+        guard = asyncio.create_task(self._guard())
+        try:
+            async with asyncio.timeout(self._limits.wall_s):
+                await self._ended.wait()
+        except TimeoutError:
+            self._broken = Broken.TIME
+        finally:
+            guard.cancel()
+            await self.kill(grace_s=0.2 if self._last is not None else 0.0)
+        return self._judge()
+
+    async def kill(self, *, grace_s: float = 0.0) -> None:
+        """End the sandbox and everything in it, and read what it has left in its pipes; idempotent."""
+        if self._process is None:
+            return
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            if self._process.returncode is None:
+                self._pids = tuple(watch.tree(self._process.pid))
+                self._send_kill()
+            await self._process.wait()
+            await asyncio.gather(*self._readers, return_exceptions=True)
+            await _all_gone(self._pids)
+
+    async def _say_go(self) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"go\n")
+            await self._process.stdin.drain()
+            self._process.stdin.close()
+        except (BrokenPipeError, ConnectionResetError):
+            self._log.say("the step was gone before it began")
+
+    async def _guard(self) -> None:
+        """Kill the step when it breaks a limit."""
+        looks = 0
+        while True:
+            looks += 1
+            used = await asyncio.to_thread(watch.usage, self.pid)
+            self._pids = used.pids
+            if used.memory_bytes > self._limits.memory_bytes:
+                self._end(Broken.MEMORY, f"{used.memory_bytes // MIB} MiB in {len(used.pids)} processes")
+            if len(used.pids) > self._limits.processes:
+                self._end(Broken.PROCESSES, f"{len(used.pids)} processes")
+            if looks % DISK_EVERY == 0:
+                if await asyncio.to_thread(watch.broken_disk_limit, self._job.path, self._limits):
+                    self._end(Broken.DISK, "the directory is over its limit or the disk is full")
+            await asyncio.sleep(MEMORY_PERIOD_S)
+
+    def _end(self, limit: Broken, reason: str) -> None:
+        if self._broken is None and self._process is not None and self._process.returncode is None:
+            self._broken = limit
+            self._log.say(f"killed: {limit} limit: {reason}")
+            self._send_kill()
+
+    def _send_kill(self) -> None:
+        """Not `Process.kill`, which may reap the process behind asyncio's back and so lose its exit status."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def _read_messages(self, stream: asyncio.StreamReader) -> None:
+        pending = b""
+        try:
+            while chunk := await stream.read(CHUNK):
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    self._hear(line)
+                if len(pending) > MAX_LINE:
+                    self._log.write(pending)
+                    pending = b""
+            self._hear(pending)
+        finally:
+            self._ended.set()
+
+    def _hear(self, line: bytes) -> None:
+        """Act on one line; after the last word nothing more is believed."""
+        message = parse(line) if len(line) <= MAX_LINE and self._last is None else None
+        match message:
+            case Progress():
+                self._stage = message.stage
+                self._heard(message)
+            case Done() | Failed():
+                self._last = message
+                self._ended.set()
+            case Ready():
+                self._ready.set()
+            case None if line.strip():
+                self._log.write(line + b"\n")
+
+    async def _read_log(self, stream: asyncio.StreamReader) -> None:
+        while chunk := await stream.read(CHUNK):
+            self._log.write(chunk)
+
+    def _judge(self) -> Outcome:
+        if self._broken is None and isinstance(self._last, Done):
+            return Outcome(durations_s=self._last.durations_s)
+        error = self._explain()
+        stage = error.stage or str(self._stage or ExportStage.LOAD)
+        error = msgspec.structs.replace(error, stage=stage)
+        self._log.say(f"{error.code}: {error.message}")
+        return Outcome(error=error)
+
+    def _explain(self) -> ErrorInfo:
+        limits, code = self._limits, self._process.returncode if self._process else None
+        signum = _signal_of(code)
+        if self._broken is Broken.TIME or signum == signal.SIGXCPU:
+            return _error("step_timeout", f"The converter did not finish within {limits.wall_s:.0f} s.")
+        if self._broken is Broken.DISK or signum == signal.SIGXFSZ:
+            return _disk_error(limits)
+        if self._broken is Broken.MEMORY:
+            return _memory_error(limits)
+        if self._broken is Broken.PROCESSES:
+            return _error("step_crashed", f"The converter started more than {limits.processes} processes.")
+        if isinstance(self._last, Failed):
+            told = verdict(self._last)
+            return _memory_error(limits, told.cause) if any(word in told.cause for word in _NO_MEMORY) else told
+        if signum == signal.SIGKILL:
+            return _memory_error(limits)
+        how = f"was ended by {signum.name}" if signum else f"ended with status {code} and without a result"
+        return _error("step_crashed", f"The converter's process {how}.", cause=signum.name if signum else "")
+
+
+async def _all_gone(pids: tuple[int, ...]) -> None:
+    """The kernel ends what lives inside when the sandbox dies; wait until it has, which takes long for much memory."""
+    for _ in range(GONE_TRIES):
+        if not any(watch.is_alive(pid) for pid in pids):
+            return
+        await asyncio.sleep(0.01)
+
+
+def _error(code: str, message: str, cause: str = "") -> ErrorInfo:
+    return ErrorInfo(code=code, message=message, hint=ERRORS[code].hint, cause=cause)
+
+
+def _memory_error(limits: Limits, cause: str = "") -> ErrorInfo:
+    return _error("step_out_of_memory", f"The converter needed more than {limits.memory_bytes // MIB} MiB.", cause)
+
+
+def _disk_error(limits: Limits) -> ErrorInfo:
+    room = f"{limits.disk_bytes // MIB} MiB, {limits.file_bytes // MIB} MiB in one file"
+    code = "step_disk_full" if "step_disk_full" in ERRORS else "conversion_failed"
+    return _error(code, f"The converter wrote more than it may: {room}.", cause="disk limit")
+
+
+def _signal_of(code: int | None) -> signal.Signals | None:
+    """The signal behind an exit status; bubblewrap answers 128 + number for what died inside."""
+    number = -code if code is not None and code < 0 else (code or 0) - 128
+    try:
+        return signal.Signals(number)
+    except ValueError:
+        return None
+
+
+def _filter_fd() -> int:
+    fd = os.memfd_create("filter")
+    os.write(fd, seccomp.compile_filter())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _ignore(_: Progress) -> None:
+    return None

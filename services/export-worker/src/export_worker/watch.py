@@ -1,0 +1,111 @@
+"""Looks at a running sandbox from outside: memory of all its processes, disk of its directory, and names the limit that broke."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from export_worker.sandbox import Limits
+
+MAX_ENTRIES = 100_000
+FREE_FLOOR = 512 << 20
+PROC = Path("/proc")
+HAS_CHILD_LISTS = (PROC / f"self/task/{os.getpid()}/children").exists()
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Bytes in use, and the processes that use them, the sandbox' own among them."""
+
+    memory_bytes: int
+    pids: tuple[int, ...]
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all its descendants that live now; a process orphaned inside the sandbox stays below its init."""
+    children = _listed if HAS_CHILD_LISTS else _scanned()
+    found, waiting = [], [pid]
+    while waiting:
+        current = waiting.pop()
+        found.append(current)
+        waiting.extend(children(current))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is more than a zombie."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
+def usage(pid: int) -> Usage:
+    """Private and shared anonymous memory of the tree; mapped files (the toolchain's libraries) do not count."""
+    pids = tree(pid)
+    return Usage(memory_bytes=sum(_anonymous(p) for p in pids), pids=tuple(pids))
+
+
+def disk_bytes(root: Path) -> int | None:
+    """Allocated bytes below `root`, or None where the tree has too many entries or too long paths to be measured."""
+    total, entries, waiting = 0, 0, [str(root)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                for entry in found:
+                    entries += 1
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        if entries > MAX_ENTRIES:
+            return None
+    return total
+
+
+def broken_disk_limit(root: Path, limits: Limits) -> bool:
+    """Whether the directory is over its limit, cannot be measured, or the file system is about to be full."""
+    used = disk_bytes(root)
+    if used is None or used > limits.disk_bytes:
+        return True
+    state = os.statvfs(root)
+    return state.f_bavail * state.f_frsize < FREE_FLOOR
+
+
+def _listed(pid: int) -> list[int]:
+    """Children by the kernel's own lists."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(PROC / str(pid) / "task"):
+            found += map(int, (PROC / str(pid) / "task" / thread / "children").read_text().split())
+    except (OSError, ValueError):
+        return found
+    return found
+
+
+def _scanned() -> Callable[[int], list[int]]:
+    """Children by one look at all processes, for kernels without CONFIG_PROC_CHILDREN."""
+    below: dict[int, list[int]] = {}
+    for name in os.listdir(PROC):
+        if name.isdigit():
+            try:
+                parent = int((PROC / name / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            below.setdefault(parent, []).append(int(name))
+    return lambda pid: below.get(pid, [])
+
+
+def _anonymous(pid: int) -> int:
+    total = 0
+    try:
+        with (PROC / str(pid) / "status").open("rb") as lines:
+            for line in lines:
+                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                    total += int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        return total
+    return total

@@ -1,0 +1,17 @@
+"""`python -m export_worker.run` with the hostile child in its sandbox; MODELPORT_TEST_DEED says what that does."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from export_worker.run import main
+
+SOURCE = (Path(__file__).parent / "hostile_child.py").read_text()
+GOLDEN = Path(__file__).parents[3] / "libs/contracts/tests/golden/export.models.exported.v1.json"
+
+if __name__ == "__main__":
+    metadata = {**json.loads(GOLDEN.read_text())["metadata"], "runtime_wrappers": {}, "files": []}
+    command = (sys.executable, "-S", "-c", SOURCE, os.environ["MODELPORT_TEST_DEED"], json.dumps(metadata))
+    code = main(sys.argv[1:], command=command)
+    os._exit(code)
