@@ -43,7 +43,8 @@ def packages() -> list[Path]:
 def declared_dependencies() -> list[str]:
     """What our packages declare without extras, less the packages themselves."""
     projects = [tomllib.loads((path / "pyproject.toml").read_text())["project"] for path in packages()]
-    own = {_name(project["name"]) for project in projects} | {_name(path.name) for path in packages()}
+    folders = {_name(path.name) for path in packages()}
+    own = {_name(project["name"]) for project in projects} | folders | {f"modelport-{name}" for name in folders}
     declared = {line for project in projects for line in project.get("dependencies", [])}
     return sorted(line for line in declared if _name(line) not in own)
 

@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-import aioboto3
 import asyncpg
 import msgspec
 
@@ -12,6 +11,7 @@ from embedded.ports import Ports
 from embedded.program import Probe, Program, accepts_queries, answers, syncs_every_write
 from embedded.secrets import Secrets
 from embedded.services import BUCKET, DATABASE, REGION, USER, dsn, url
+from servicekit.objects import ObjectStore
 from servicekit.servers import (
     ServerCommand,
     initdb_command,
@@ -20,6 +20,7 @@ from servicekit.servers import (
     postgres_is_initialised,
     weed_command,
 )
+from servicekit.settings import S3Settings
 
 POSTGRES_MAX_CONNECTIONS = 100
 
@@ -83,11 +84,15 @@ async def create_database(ports: Ports, secrets: Secrets) -> None:
 
 async def create_bucket(ports: Ports, secrets: Secrets) -> None:
     """The platform's bucket, where it is missing."""
-    session = aioboto3.Session(secrets.s3_access_key, secrets.s3_secret_key, region_name=REGION)
-    async with session.client("s3", endpoint_url=url(ports.s3.s3)) as s3:
-        names = [bucket["Name"] for bucket in (await s3.list_buckets())["Buckets"]]
-        if BUCKET not in names:
-            await s3.create_bucket(Bucket=BUCKET)
+    settings = S3Settings(
+        s3_endpoint=url(ports.s3.s3),
+        s3_access_key=secrets.s3_access_key,
+        s3_secret_key=secrets.s3_secret_key,
+        s3_bucket=BUCKET,
+        s3_region=REGION,
+    )
+    async with ObjectStore(settings) as store:
+        await store.ensure_bucket()
 
 
 def reachable_without_root(home: Path) -> None:
