@@ -111,12 +111,34 @@ def test_infer_uses_the_api_key_and_the_design_s_request(client, server):
     assert msgspec.json.decode(msgspec.json.encode(found))["predictions"][0]["class"] == "cat"
 
 
+@pytest.mark.parametrize(
+    ("encoded", "media_type"),
+    [
+        (b"\xff\xd8\xff\xe0abc", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\nabc", "image/png"),
+        (b"RIFF\0\0\0\0WEBPabc", "image/webp"),
+        (b"BMabc", "image/bmp"),
+    ],
+)
+def test_a_picture_travels_as_it_is(client, server, encoded, media_type):
+    server.json("POST", "/v1/infer/1", {"predictions": [], "latency_ms": 1, "model_version": "v1"})
+    client.endpoint("1", "pk_k").infer(encoded, iou_threshold=0.1 + 0.2)
+    asked = server.asked[0]
+    assert (asked.body, asked.headers["content-type"]) == (encoded, media_type)
+    assert float(asked.query["iou_threshold"][0]) == 0.1 + 0.2
+
+
 def test_an_endpoint_without_address_is_refused(server):
     with pytest.raises(ClientError, match="proxy"):
         Client(server.url, "mp_t").endpoint("1", "pk_k")
 
 
 def test_tokens_are_asked_with_scopes(client, server):
-    server.json("POST", "/api/v1/users/1/tokens", {"token": "mp_new"}, status=201)
+    server.json(
+        "POST",
+        "/api/v1/users/1/tokens",
+        {"id": TRAINING["id"], "prefix": "mp_n", "scopes": ["read"], "token": "mp_new"},
+        status=201,
+    )
     assert client.users.create_token("1", ["read"]).token == "mp_new"
     assert server.asked[0].json() == {"scopes": ["read"]}

@@ -8,6 +8,15 @@ from modelport.errors import ClientError
 from modelport.models import Inference
 from modelport.transport import Transport
 
+SIGNATURES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"BM", "image/bmp"))
+
+
+def media_type_of(encoded: bytes) -> str | None:
+    """The type that a picture file's first bytes tell; None where only the server can say."""
+    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for signature, kind in SIGNATURES if encoded.startswith(signature)), None)
+
 
 class Endpoint:
     """One deployed model, called with an API key (`pk_…`)."""
@@ -25,10 +34,15 @@ class Endpoint:
     ) -> Inference:
         """Predictions for an encoded picture (JPEG, PNG, WebP, BMP); thresholds default to the deployment's."""
         encoded = image if isinstance(image, bytes) else image.read_bytes()
-        body: dict[str, object] = {"image": base64.b64encode(encoded).decode()}
         optional = {"confidence_threshold": confidence_threshold, "iou_threshold": iou_threshold}
-        body |= {name: value for name, value in optional.items() if value is not None}
-        return self._transport.call("POST", self._path, Inference, body=body)
+        thresholds = {name: value for name, value in optional.items() if value is not None}
+        media_type = media_type_of(encoded)
+        if media_type is None:
+            body = {"image": base64.b64encode(encoded).decode(), **thresholds}
+            return self._transport.call("POST", self._path, Inference, body=body)
+        query = {name: repr(value) for name, value in thresholds.items()}
+        headers = {"Content-Type": media_type}
+        return self._transport.call("POST", self._path, Inference, content=encoded, query=query, headers=headers)
 
     def close(self) -> None:
         self._transport.close()

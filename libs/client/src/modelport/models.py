@@ -11,6 +11,7 @@ from contracts.model_package import ParitySummary
 from contracts.vocabulary import (
     DeploymentStatus,
     DeploymentType,
+    DesiredState,
     ExportFormat,
     ExportStage,
     ExportStatus,
@@ -100,6 +101,7 @@ class Deployment(Answer, frozen=True, kw_only=True):
     name: str
     status: DeploymentStatus
     user_id: UUID | None = None
+    desired_state: DesiredState | None = None
     description: str | None = None
     deployment_config: dict[str, object] | None = None
     endpoint_url: str | None = None
@@ -149,10 +151,13 @@ class Download(Answer, frozen=True, kw_only=True):
 
 
 class User(Answer, frozen=True, kw_only=True):
+    """`scopes` are those of the token at hand, told by `me` alone."""
+
     id: UUID
     name: str
     tier: Tier
     created_at: datetime | None = None
+    scopes: tuple[Scope, ...] = ()
 
 
 class NewUser(Answer, frozen=True, kw_only=True):
@@ -163,10 +168,15 @@ class NewUser(Answer, frozen=True, kw_only=True):
 
 
 class Token(Answer, frozen=True, kw_only=True):
-    """`token` is shown once."""
+    """`token` is shown once, in the answer that made it; later `prefix` tells which one it is."""
 
-    token: str
-    scopes: tuple[Scope, ...] = ()
+    id: UUID
+    prefix: str
+    scopes: tuple[Scope, ...]
+    name: str = ""
+    token: str = ""
+    created_at: datetime | None = None
+    revoked_at: datetime | None = None
 
 
 class Prediction(Answer, frozen=True, kw_only=True, rename={"class_name": "class"}):
@@ -178,10 +188,18 @@ class Prediction(Answer, frozen=True, kw_only=True, rename={"class_name": "class
     bbox: tuple[float, float, float, float] | None = None
 
 
+class ImageSize(Answer, frozen=True, kw_only=True):
+    """In pixels, upright."""
+
+    width: int
+    height: int
+
+
 class Inference(Answer, frozen=True, kw_only=True):
     predictions: tuple[Prediction, ...]
     latency_ms: float
     model_version: str
+    image: ImageSize | None = None
 
 
 class Span(Answer, frozen=True, kw_only=True):

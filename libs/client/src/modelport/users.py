@@ -34,3 +34,15 @@ class Users:
         body = {"scopes": [str(scope) for scope in scopes]}
         headers = {IDEMPOTENCY_KEY: str(uuid4())}
         return self._transport.call("POST", f"{PATH}/{user_id}/tokens", Token, body=body, headers=headers)
+
+    def tokens(self, user_id: UUID | str) -> Iterator[Token]:
+        """All tokens of a user, without their secrets."""
+        return everything(self._transport, f"{PATH}/{user_id}/tokens", Page[Token])
+
+    def revoke_token(self, user_id: UUID | str, token_id: UUID | str) -> None:
+        """Stop a token at once."""
+        self._transport.call("DELETE", f"{PATH}/{user_id}/tokens/{token_id}", object)
+
+    def set_tier(self, user_id: UUID | str, tier: Tier | str) -> User:
+        """Another tier; the user's endpoints obey it at once."""
+        return self._transport.call("PATCH", f"{PATH}/{user_id}", User, body={"tier": str(tier)})

@@ -3,10 +3,13 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from contracts.vocabulary import Scope, Tier
 from modelport.cli import views
 from modelport.cli.session import AsJson, Limit, Session
+
+UserId = Annotated[str, typer.Argument(help="Id of the user.")]
 
 
 def build_app() -> typer.Typer:
@@ -15,6 +18,9 @@ def build_app() -> typer.Typer:
     app.command("list")(list_users)
     app.command("me")(me)
     app.command("token")(token)
+    app.command("tokens")(tokens)
+    app.command("revoke")(revoke)
+    app.command("tier")(set_tier)
     return app
 
 
@@ -46,7 +52,7 @@ def me(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 def token(
     ctx: typer.Context,
-    user_id: Annotated[str, typer.Argument()],
+    user_id: UserId,
     scope: Annotated[list[Scope] | None, typer.Option("--scope", help="Repeatable; read and write by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,3 +60,29 @@ def token(
     session = Session(ctx, as_json)
     with session.client() as client:
         session.show(client.users.create_token(user_id, scope or [Scope.READ, Scope.WRITE]), views.token)
+
+
+def tokens(ctx: typer.Context, user_id: UserId, as_json: AsJson = False) -> None:
+    """All tokens of a user, without their secrets."""
+    session = Session(ctx, as_json)
+    with session.client() as client:
+        session.show(tuple(client.users.tokens(user_id)), views.tokens)
+
+
+def revoke(
+    ctx: typer.Context, user_id: UserId, token_id: Annotated[str, typer.Argument()], as_json: AsJson = False
+) -> None:
+    """Stop a token at once."""
+    session = Session(ctx, as_json)
+    with session.client() as client:
+        client.users.revoke_token(user_id, token_id)
+    session.show({"revoked": token_id}, lambda _: Text(f"revoked {token_id}"))
+
+
+def set_tier(
+    ctx: typer.Context, user_id: UserId, tier: Annotated[Tier, typer.Argument()], as_json: AsJson = False
+) -> None:
+    """Another tier; the user's endpoints obey it at once."""
+    session = Session(ctx, as_json)
+    with session.client() as client:
+        session.show(client.users.set_tier(user_id, tier), lambda user: views.users([user]))

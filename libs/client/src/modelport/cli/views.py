@@ -199,6 +199,11 @@ def token(found: Token) -> RenderableType:
     return facts((("token", found.token), ("", ONCE)))
 
 
+def tokens(found: Sequence[Token]) -> RenderableType:
+    rows = ((str(t.id), t.prefix, t.name, ", ".join(t.scopes), when(t.created_at), when(t.revoked_at)) for t in found)
+    return table(("ID", "PREFIX", "NAME", "SCOPES", "CREATED", "REVOKED"), rows)
+
+
 def api_key(found: ApiKey) -> RenderableType:
     return facts((("api key", found.api_key), ("", ONCE)))
 
