@@ -200,7 +200,10 @@ async def test_streams_and_consumers_are_updated_at_start(
     for stream in STREAMS:
         await jetstream.update_stream(StreamConfig(name=stream.name, subjects=list(stream.subjects), max_age=60))
     stale = ConsumerConfig(
-        durable_name="test-cancelled", filter_subject="export.jobs.failed.v1", ack_policy=AckPolicy.EXPLICIT, ack_wait=99
+        durable_name="test-cancelled",
+        filter_subject="export.jobs.failed.v1",
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=99,
     )
     await jetstream.add_consumer("EXPORT", stale)
     second = Bus(nats_server.url, "second", telemetry)

@@ -178,7 +178,9 @@ async def test_an_attempt_that_lost_its_lease_is_cancelled_and_settles_nothing(b
     event = await publish(bus)
     await eventually(lambda: worker.started == [1])
     bucket = await bus.kv("leases")
-    await bucket.put(f"{DURABLE}.{event.job_id}", b'{"attempt":2,"worker":"b","state":"running","heartbeat":0,"token":"t"}')
+    await bucket.put(
+        f"{DURABLE}.{event.job_id}", b'{"attempt":2,"worker":"b","state":"running","heartbeat":0,"token":"t"}'
+    )
     await eventually(lambda: worker.cancelled == [1])
     assert not await settled(bus)
     assert worker.exhausted == []

@@ -65,10 +65,13 @@ async def test_events_are_relayed_in_order_with_the_writers_trace(bus: Bus, pool
 
 
 async def test_nothing_is_published_of_a_rolled_back_transaction(bus: Bus, pool: Pool) -> None:
-    with pytest.raises(RuntimeError):
+    async def write() -> None:
         async with transaction(pool) as conn:
             await put_event(conn, ExportCancelledV1(job_id=uuid4()), subject_id="x", source="test")
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await write()
     assert await Relay(pool, bus.jetstream).flush() == 0
 
 

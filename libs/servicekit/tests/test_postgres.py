@@ -24,10 +24,14 @@ async def test_a_transaction_commits_or_rolls_back(pg_pool: Pool) -> None:
     await pg_pool.execute("CREATE TABLE t (x int)")
     async with transaction(pg_pool) as conn:
         await conn.execute("INSERT INTO t VALUES (1)")
-    with pytest.raises(RuntimeError):
+
+    async def fail() -> None:
         async with transaction(pg_pool) as conn:
             await conn.execute("INSERT INTO t VALUES (2)")
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     assert await pg_pool.fetchval("SELECT array_agg(x) FROM t") == [1]
 
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from contracts.envelope import EventMeta
-from contracts.events import DeploymentUpdatedV1, Event, ExportCancelledV1, ExportFailedV1
 from contracts.errors import ErrorInfo
+from contracts.events import DeploymentUpdatedV1, Event, ExportCancelledV1, ExportFailedV1
 from servicekit.bus import Bus
 from servicekit.replay import follow
 from servicekit.testing import NatsServer, eventually

@@ -139,7 +139,7 @@ def _field(text: str, key: str) -> FieldError:
     path = path.lstrip(".")
     unknown = _UNKNOWN_FIELD.search(message)
     parts = [part for part in (key, path, unknown[1] if unknown else "") if part]
-    return FieldError(".".join(parts), message)
+    return FieldError(".".join(parts).removeprefix("data."), message)
 
 
 def health_routes(checks: Checks | None = None) -> list[HTTPRouteHandler]:

@@ -194,7 +194,8 @@ class ObjectStore:
     @asynccontextmanager
     async def _body(self, key: str, max_bytes: int) -> AsyncIterator[tuple[Any, int]]:
         answer = await self._client.get_object(Bucket=self.bucket, Key=key)
-        async with answer["Body"] as body:
+        body = answer["Body"]
+        async with body:
             size = int(answer["ContentLength"])
             if size > max_bytes:
                 raise Permanent("payload_too_large", f"{key} has {size} bytes, {max_bytes} are allowed")
