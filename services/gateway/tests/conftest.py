@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 import pytest
+from nats.js.api import ConsumerConfig, DeliverPolicy
+
 from contracts import credentials, keys
 from contracts.envelope import event_id
 from contracts.events import DeploymentRequestedV1, Event, ExportRequestedV1
@@ -16,7 +18,6 @@ from gateway.app import build_app, running
 from gateway.parts import Parts
 from gateway.settings import Settings
 from gateway.testing import Client, Worker
-from nats.js.api import ConsumerConfig, DeliverPolicy
 from servicekit.fixtures import Schema
 from servicekit.http import make_server
 from servicekit.servers import free_ports

@@ -1,7 +1,5 @@
 """Export jobs over REST against real servers."""
 
-import asyncio
-
 import pytest
 
 pytestmark = pytest.mark.integration

@@ -3,11 +3,10 @@
 import sys
 
 from contracts.errors import ModelportError
-from servicekit import http, process, settings, telemetry
-
 from gateway.app import build_app, running
 from gateway.parts import SERVICE
 from gateway.settings import Settings
+from servicekit import http, process, settings, telemetry
 
 GRACE_S = 3
 

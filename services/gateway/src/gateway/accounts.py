@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from contracts import credentials
-from contracts.errors import ModelportError, Permanent
-from contracts.vocabulary import Scope, Tier
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
-from servicekit.postgres import Connection, Pool, transaction
 
+from contracts import credentials
+from contracts.errors import ModelportError, Permanent
+from contracts.vocabulary import Scope, Tier
 from gateway.store import accounts
 from gateway.store.accounts import Caller, TokenRow, UserRow
+from servicekit.postgres import Connection, Pool, transaction
 
 BOOTSTRAP_USER = uuid5(NAMESPACE_URL, "https://modelport.dev/users/bootstrap")
 BOOTSTRAP_TOKEN = uuid5(BOOTSTRAP_USER, "token")

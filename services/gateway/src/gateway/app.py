@@ -11,12 +11,6 @@ from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
-from servicekit import http, inbox, outbox
-from servicekit.bus import Bus
-from servicekit.migrate import migrate
-from servicekit.objects import ObjectStore
-from servicekit.postgres import create_pool
-from servicekit.telemetry import Telemetry
 
 from gateway import openapi, reactions
 from gateway.accounts import Authentication, ensure_bootstrap, require_scope
@@ -27,6 +21,12 @@ from gateway.reconciler import Reconciler
 from gateway.settings import Settings
 from gateway.store.accounts import Caller
 from gateway.traces import Traces
+from servicekit import http, inbox, outbox
+from servicekit.bus import Bus
+from servicekit.migrate import migrate
+from servicekit.objects import ObjectStore
+from servicekit.postgres import create_pool
+from servicekit.telemetry import Telemetry
 
 MAX_BODY_BYTES = 4 << 20
 RESTART_S = 1.0

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import (
     DeploymentActivatedV1,
@@ -12,12 +15,8 @@ from contracts.events import (
     DeploymentScaledV1,
 )
 from contracts.vocabulary import DeploymentStatus, DesiredState
-from msgspec import Struct
-from msgspec.structs import replace
 
-Fact = (
-    DeploymentRequestedV1 | DeploymentActivatedV1 | DeploymentScaledV1 | DeploymentDeactivatedV1 | DeploymentFailedV1
-)
+Fact = DeploymentRequestedV1 | DeploymentActivatedV1 | DeploymentScaledV1 | DeploymentDeactivatedV1 | DeploymentFailedV1
 
 PENDING, DEPLOYING, ACTIVE = DeploymentStatus.PENDING, DeploymentStatus.DEPLOYING, DeploymentStatus.ACTIVE
 INACTIVE, FAILED = DeploymentStatus.INACTIVE, DeploymentStatus.FAILED

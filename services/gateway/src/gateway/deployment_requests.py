@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
+
 from contracts import credentials
 from contracts.capabilities import require_deployable
 from contracts.deployment import DeploymentConfig, parse_deployment_config
@@ -10,17 +13,14 @@ from contracts.errors import FieldError, Permanent
 from contracts.events import DeploymentRequestedV1, DeploymentUpdatedV1
 from contracts.events.deployment import Access
 from contracts.vocabulary import DeploymentStatus, DeploymentType, ExportStatus, Proof, Tier
-from msgspec import Struct, to_builtins
-from msgspec.structs import replace
-from servicekit.outbox import put_event
-from servicekit.postgres import Connection
-
 from gateway.deployment import Command, DeploymentState, command
 from gateway.parts import SERVICE
 from gateway.requests import require_job, running_trace
 from gateway.store import accounts, deployments
 from gateway.store.deployments import DeploymentRow, Served
 from gateway.store.jobs import JobRow
+from servicekit.outbox import put_event
+from servicekit.postgres import Connection
 
 HISTORY: dict[Command, str] = {
     Command.DEACTIVATE: "deactivated",
@@ -52,7 +52,11 @@ async def request_deployment(
     job = await require_job(conn, user_id, asked.export_job_id)
     _require_ready(job, asked.deployment_type)
     is_download = asked.deployment_type is DeploymentType.DOWNLOAD
-    key = credentials.mint(credentials.API_KEY_PREFIX) if asked.deployment_type is DeploymentType.PLATFORM_ENDPOINT else None
+    key = (
+        credentials.mint(credentials.API_KEY_PREFIX)
+        if asked.deployment_type is DeploymentType.PLATFORM_ENDPOINT
+        else None
+    )
     row = _new_row(user_id, asked, config, key, pepper)
     if is_download:
         state = replace(row.state, status=DeploymentStatus.ACTIVE, observed_generation=row.state.generation)
@@ -111,9 +115,7 @@ async def state_wish(conn: Connection, row: DeploymentRow, tier: Tier, *, public
     """Tell the deployer what should be; `publication` counts how often this generation was stated."""
     served = await deployments.served(conn, row)
     event = _wish(row, served, tier)
-    await put_event(
-        conn, event, subject_id=row.id, source=SERVICE, sequence=f"{row.state.generation}.{publication}"
-    )
+    await put_event(conn, event, subject_id=row.id, source=SERVICE, sequence=f"{row.state.generation}.{publication}")
 
 
 async def state_access(conn: Connection, row: DeploymentRow, tier: Tier) -> None:

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.errors import ErrorInfo
 from contracts.events import (
     ExportCancelledV1,
@@ -14,8 +17,6 @@ from contracts.events import (
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import ExportStage, ExportStatus, Proof
-from msgspec import Struct
-from msgspec.structs import replace
 
 Fact = ExportProgressedV1 | ModelExportedV1 | PackageBuiltV1 | ExportFailedV1 | ExportCancelledV1
 

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
-from contracts.errors import FieldError, ModelportError, Permanent
 from litestar import MediaType, Response
 from msgspec import Struct
-from servicekit.postgres import Connection, transaction
 
+from contracts.errors import FieldError, ModelportError, Permanent
 from gateway.parts import Parts
 from gateway.store import idempotency
 from gateway.store.accounts import Caller
+from servicekit.postgres import Connection, transaction
 
 REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 255
@@ -93,4 +93,6 @@ def _replay(kept: idempotency.Kept, digest: str, key: str, pepper: str) -> "Resp
 def _check(key: str) -> None:
     if not key or len(key) > MAX_KEY or not key.isprintable():
         message = f"must be 1 to {MAX_KEY} printable characters"
-        raise Permanent("invalid_request", f"Idempotency-Key {message}.", fields=(FieldError("Idempotency-Key", message),))
+        raise Permanent(
+            "invalid_request", f"Idempotency-Key {message}.", fields=(FieldError("Idempotency-Key", message),)
+        )

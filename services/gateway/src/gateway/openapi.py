@@ -37,6 +37,8 @@ def config() -> OpenAPIConfig:
         render_plugins=[PagePlugin(), JsonRenderPlugin(path="/openapi.json")],
         components=Components(security_schemes={"bearer": bearer}),
         security=[{"bearer": []}],
+        use_handler_docstrings=True,
+        operation_id_creator=lambda handler, method, path: handler.handler_name,
     )
 
 

@@ -1,14 +1,14 @@
 """What the gateway's handlers work with: made once by app.py and handed to each of them."""
 
 from msgspec import Struct
-from servicekit.bus import Bus
-from servicekit.objects import ObjectStore
-from servicekit.postgres import Pool
-from servicekit.telemetry import Telemetry
 
 from gateway.progress import Progress
 from gateway.settings import Settings
 from gateway.traces import Traces
+from servicekit.bus import Bus
+from servicekit.objects import ObjectStore
+from servicekit.postgres import Pool
+from servicekit.telemetry import Telemetry
 
 SERVICE = "gateway"
 

@@ -12,9 +12,9 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from servicekit.postgres import UNREACHABLE, Pool
 
 from gateway.store import jobs
+from servicekit.postgres import UNREACHABLE, Pool
 
 RETRY_S = 0.5
 ALIVE_S = 5.0

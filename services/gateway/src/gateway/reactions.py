@@ -4,6 +4,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from msgspec import to_builtins
+from msgspec.structs import replace
+
 from contracts.envelope import EventMeta
 from contracts.errors import Permanent
 from contracts.events import (
@@ -21,19 +24,15 @@ from contracts.events import (
     PackageBuiltV1,
     TrainingCompletedV1,
 )
-from contracts.subjects import base_subject
 from contracts.vocabulary import ExportStatus
-from msgspec import Struct, to_builtins
-from msgspec.structs import replace
-from servicekit.inbox import first_time
-from servicekit.postgres import Connection, transaction
-
 from gateway import deployment, export_job, resources
 from gateway.parts import Parts
 from gateway.requests import NewTraining, checkpoint_key, register_training
 from gateway.store import accounts, deployments, jobs, trainings
+from servicekit.inbox import first_time
+from servicekit.postgres import Connection, transaction
 
-E = TypeVar("E", bound=Struct)
+E = TypeVar("E", bound=Event)
 Effect = Callable[[Connection, Parts, E], Awaitable[None]]
 
 MAX_DELIVER = 500
@@ -57,21 +56,21 @@ _log = logging.getLogger(__name__)
 
 def subscribe(parts: Parts) -> None:
     """Register every reaction; call it before the bus starts."""
-    for kind in JOB_EVENTS:
-        _react(parts, kind, fold_job)
-    for kind in (*HISTORY, DeploymentRequestedV1, DeploymentDeactivatedV1):
-        _react(parts, kind, fold_deployment)
+    for job_fact in JOB_EVENTS:
+        _react(parts, job_fact, fold_job)
+    for deployment_fact in (*HISTORY, DeploymentRequestedV1, DeploymentDeactivatedV1):
+        _react(parts, deployment_fact, fold_deployment)
     _react(parts, InferenceRecordedV1, on_usage_recorded)
     _react(parts, TrainingCompletedV1, on_training_completed)
 
 
-def durable(event_type: type[Event]) -> str:
+def durable(event_type: type[E]) -> str:
     """Name of the durable consumer, and of the inbox."""
-    return "gateway-" + base_subject(event_type).replace(".", "-")
+    return f"gateway-{event_type.__struct_config__.tag}".replace(".", "-")
 
 
 def _react(parts: Parts, event_type: type[E], effect: Effect[E]) -> None:
-    name = durable(event_type)  # type: ignore[arg-type]  # E stands for one of the events
+    name = durable(event_type)
 
     async def handle(event: E, meta: EventMeta) -> None:
         async with transaction(parts.pool) as conn:
@@ -154,7 +153,11 @@ def _history_data(fact: deployment.Fact) -> object:
         case DeploymentScaledV1():
             return {"replicas": fact.replicas}
         case DeploymentActivatedV1():
-            return {"version": f"v{fact.model_version}", "generation": fact.generation, "load_seconds": fact.load_seconds}
+            return {
+                "version": f"v{fact.model_version}",
+                "generation": fact.generation,
+                "load_seconds": fact.load_seconds,
+            }
         case DeploymentFailedV1():
             return {"generation": fact.generation, "error": to_builtins(fact.error)}
         case _:

@@ -8,21 +8,21 @@ import asyncio
 import logging
 
 import nats.errors
+
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import ExportCancelledV1, ExportFailedV1
 from contracts.subjects import STREAMS
 from contracts.vocabulary import ExportStatus
-from servicekit import inbox
-from servicekit.outbox import put_event
-from servicekit.postgres import Connection, transaction
-from servicekit.telemetry import extract
-
 from gateway import export_job
 from gateway.deployment_requests import state_access, state_wish
 from gateway.parts import SERVICE, Parts
 from gateway.reactions import append
 from gateway.store import accounts, deployments, idempotency, jobs, overdue
 from gateway.store.jobs import JobRow
+from servicekit import inbox
+from servicekit.outbox import put_event
+from servicekit.postgres import Connection, transaction
+from servicekit.telemetry import extract
 
 PRUNE_EVERY = 100
 
@@ -100,7 +100,9 @@ class Reconciler:
                 user = await accounts.user(conn, row.user_id) if row else None
                 if row is None or user is None:
                     continue
-                with self._parts.telemetry.span("restate deployment", context=extract({"traceparent": row.traceparent})):
+                with self._parts.telemetry.span(
+                    "restate deployment", context=extract({"traceparent": row.traceparent})
+                ):
                     await state_wish(conn, row, user.tier, publication=row.requests)
                     await state_access(conn, row, user.tier)
                 _log.info("deployment %s is requested for the %d. time", row.id, row.requests)

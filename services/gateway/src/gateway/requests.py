@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from msgspec import Struct
+
 from contracts.capabilities import require_supported
 from contracts.errors import FieldError, ModelportError, Permanent
 from contracts.events import ExportCancelledV1, ExportRequestedV1
@@ -11,12 +13,6 @@ from contracts.export_options import parse_export_options
 from contracts.optimization import parse_optimization, parse_validation
 from contracts.tiers import TIERS
 from contracts.vocabulary import ExportStatus, Framework, TaskType, Tier
-from msgspec import Struct
-from servicekit.objects import ObjectStore, parse_uri, uri
-from servicekit.outbox import put_event
-from servicekit.postgres import Connection
-from servicekit.telemetry import current_trace_id, inject
-
 from gateway import resources
 from gateway.export_job import apply
 from gateway.parts import SERVICE
@@ -24,6 +20,10 @@ from gateway.store import accounts, jobs, trainings
 from gateway.store.accounts import Caller
 from gateway.store.jobs import JobRow
 from gateway.store.trainings import TrainingJob
+from servicekit.objects import ObjectStore, parse_uri, uri
+from servicekit.outbox import put_event
+from servicekit.postgres import Connection
+from servicekit.telemetry import current_trace_id, inject
 
 
 class NewTraining(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import Struct, to_builtins
+
 from contracts.errors import ErrorInfo
 from contracts.model_package import ParitySummary
 from contracts.vocabulary import (
@@ -16,11 +18,9 @@ from contracts.vocabulary import (
     Proof,
     TaskType,
 )
-from msgspec import Struct, to_builtins
-from servicekit.objects import uri
-
 from gateway.store.deployments import DeploymentRow
 from gateway.store.jobs import JobRow
+from servicekit.objects import uri
 
 MIB = 1 << 20
 ERROR_MESSAGE_LENGTH = 1000

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from msgspec import Meta
+
 from servicekit.settings import S3Settings
 
 Seconds = Annotated[float, Meta(gt=0)]

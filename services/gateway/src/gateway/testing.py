@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+
 from contracts import keys
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import (
@@ -100,7 +101,9 @@ def metadata(job_id: UUID, version: int = 1, proof: Proof = Proof.VERIFIED) -> M
             predictions_matched=10,
             max_confidence_difference=0.0,
         ),
-        provenance=Provenance(checkpoint_sha256=SHA, export_options={}, optimization={}, toolchain={"job": str(job_id)}),
+        provenance=Provenance(
+            checkpoint_sha256=SHA, export_options={}, optimization={}, toolchain={"job": str(job_id)}
+        ),
         sizes=Sizes(original_size_bytes=4 << 20, exported_size_bytes=SIZE, compression_ratio=1.333),
     )
 

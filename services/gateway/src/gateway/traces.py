@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import msgspec
-from contracts.errors import Permanent, Transient
 from msgspec import Struct, field
+
+from contracts.errors import Permanent, Transient
 
 TIMEOUT_S = 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,7 +80,9 @@ class Traces:
         """
         if not self._url:
             raise Permanent(
-                "not_found", "This installation keeps no traces.", hint="Set MODELPORT_TRACES_URL to a Jaeger query API."
+                "not_found",
+                "This installation keeps no traces.",
+                hint="Set MODELPORT_TRACES_URL to a Jaeger query API.",
             )
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))

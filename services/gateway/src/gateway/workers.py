@@ -2,10 +2,11 @@
 
 import nats.errors
 import nats.js.errors
+from msgspec import MsgspecError, json
+
 from contracts.capabilities import Availability, WorkerAnnouncement, capability
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, Framework
-from msgspec import MsgspecError, json
 from servicekit.bus import Bus
 
 TTL_S = 45.0
@@ -37,9 +38,7 @@ async def announcements(bus: Bus) -> list[WorkerAnnouncement]:
     return sorted(found, key=lambda worker: worker.worker_id)
 
 
-def availability(
-    workers: list[WorkerAnnouncement], framework: Framework, export_format: ExportFormat
-) -> Availability:
+def availability(workers: list[WorkerAnnouncement], framework: Framework, export_format: ExportFormat) -> Availability:
     """Whether one worker can do both the framework and the format; else the first reason a worker gives."""
     cell = capability(framework, export_format)
     if not cell.supported:
@@ -48,7 +47,9 @@ def availability(
     for worker in workers:
         needed = (
             worker.frameworks.get(framework, Availability(available=False, reason=f"it does not load {framework}")),
-            worker.formats.get(export_format, Availability(available=False, reason=f"it does not make {export_format}")),
+            worker.formats.get(
+                export_format, Availability(available=False, reason=f"it does not make {export_format}")
+            ),
         )
         if all(part.available for part in needed):
             return Availability(available=True)

@@ -5,20 +5,20 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from contracts.errors import Permanent
-from contracts.vocabulary import Scope, Tier
 from litestar import Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
 from msgspec import Meta, Struct, field
 from msgspec.structs import asdict
-from servicekit.postgres import Connection, transaction
 
+from contracts.errors import Permanent
+from contracts.vocabulary import Scope, Tier
 from gateway import accounts, deployment_requests, once
-from gateway.api.common import ADMIN, READ, Cursor, IdempotencyKey, Limit, Name
-from gateway.parts import Parts
+from gateway.api.common import ADMIN, READ, Cursor, Id, IdempotencyKey, Limit, Name, Sender, Wired
 from gateway.store import accounts as store
-from gateway.store.accounts import Caller, TokenRow, UserRow
+from gateway.store.accounts import TokenRow, UserRow
 from gateway.store.pages import Page, Query
+from servicekit.postgres import Connection, transaction
 
 PATH = "/api/v1/users"
 
@@ -39,7 +39,9 @@ class UserPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class NewToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /api/v1/users/{id}/tokens."""
 
-    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope))] = field(default_factory=lambda: [*accounts.DEFAULT_SCOPES])
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope))] = field(
+        default_factory=lambda: [*accounts.DEFAULT_SCOPES]
+    )
     name: Name = "token"
 
 
@@ -94,23 +96,23 @@ class CreatedToken(Struct, frozen=True, kw_only=True):
     token: str
 
 
-@get(f"{PATH}/me", opt=READ)
-async def get_me(parts: Parts, caller: Caller) -> Me:
+@get(f"{PATH}/me", **READ)
+async def get_me(parts: Wired, caller: Sender) -> Me:
     """Whose token this is."""
     user = await accounts.require_user(parts.pool, caller.user_id)
     return Me(**asdict(user), scopes=sorted(caller.scopes))
 
 
-@get(PATH, opt=ADMIN)
-async def list_users(parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[User]:
+@get(PATH, **ADMIN)
+async def list_users(parts: Wired, limit: Limit = 50, cursor: Cursor = None) -> Page[User]:
     """All users, newest first."""
     page = await store.users(parts.pool, Query(filters={}, limit=limit, cursor=cursor))
     return Page(items=[_user(row) for row in page.items], next_cursor=page.next_cursor, has_more=page.has_more)
 
 
-@post(PATH, opt=ADMIN)
+@post(PATH, **ADMIN)
 async def create_user(
-    parts: Parts, caller: Caller, data: NewUser, idempotency_key: IdempotencyKey = None
+    parts: Wired, caller: Sender, data: JSONBody[NewUser], idempotency_key: IdempotencyKey = None
 ) -> Response[CreatedUser]:
     """A user with a first token."""
 
@@ -121,14 +123,14 @@ async def create_user(
     return await once.perform(parts, caller, effect, path=PATH, key=idempotency_key, body=data)
 
 
-@get(f"{PATH}/{{user_id:uuid}}", opt=ADMIN)
-async def get_user(parts: Parts, user_id: UUID) -> User:
+@get(f"{PATH}/{{user_id:uuid}}", **ADMIN)
+async def get_user(parts: Wired, user_id: Id) -> User:
     """One user."""
     return _user(await accounts.require_user(parts.pool, user_id))
 
 
-@patch(f"{PATH}/{{user_id:uuid}}", opt=ADMIN)
-async def update_user(parts: Parts, caller: Caller, user_id: UUID, data: UserPatch) -> User:
+@patch(f"{PATH}/{{user_id:uuid}}", **ADMIN)
+async def update_user(parts: Wired, caller: Sender, user_id: Id, data: JSONBody[UserPatch]) -> User:
     """Another tier; the user's endpoints obey it at once."""
     async with transaction(parts.pool) as conn:
         await accounts.require_user(conn, user_id)
@@ -136,9 +138,9 @@ async def update_user(parts: Parts, caller: Caller, user_id: UUID, data: UserPat
         return _user(await accounts.require_user(conn, user_id))
 
 
-@post(f"{PATH}/{{user_id:uuid}}/tokens", opt=ADMIN)
+@post(f"{PATH}/{{user_id:uuid}}/tokens", **ADMIN)
 async def create_token(
-    parts: Parts, caller: Caller, user_id: UUID, data: NewToken, idempotency_key: IdempotencyKey = None
+    parts: Wired, caller: Sender, user_id: Id, data: JSONBody[NewToken], idempotency_key: IdempotencyKey = None
 ) -> Response[CreatedToken]:
     """One more token for a user."""
 
@@ -159,15 +161,15 @@ async def create_token(
     return await once.perform(parts, caller, effect, path=path, key=idempotency_key, body=data)
 
 
-@get(f"{PATH}/{{user_id:uuid}}/tokens", opt=ADMIN)
-async def list_tokens(parts: Parts, user_id: UUID) -> Page[Token]:
+@get(f"{PATH}/{{user_id:uuid}}/tokens", **ADMIN)
+async def list_tokens(parts: Wired, user_id: Id) -> Page[Token]:
     """All tokens of a user, newest first; never the secrets."""
     await accounts.require_user(parts.pool, user_id)
     return Page(items=[_token(row) for row in await store.tokens(parts.pool, user_id)])
 
 
-@delete(f"{PATH}/{{user_id:uuid}}/tokens/{{token_id:uuid}}", opt=ADMIN)
-async def revoke_token(parts: Parts, user_id: UUID, token_id: UUID) -> None:
+@delete(f"{PATH}/{{user_id:uuid}}/tokens/{{token_id:uuid}}", **ADMIN)
+async def revoke_token(parts: Wired, user_id: Id, token_id: Id) -> None:
     """Stop a token at once."""
     async with transaction(parts.pool) as conn:
         if not await store.revoke_token(conn, user_id, token_id):

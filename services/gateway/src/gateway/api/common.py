@@ -1,23 +1,57 @@
 """What the routes share: scopes, paging and the header of idempotency."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
 
-from contracts.vocabulary import Scope
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 from msgspec import Meta
 
-READ = {"scope": Scope.READ}
-WRITE = {"scope": Scope.WRITE}
-ADMIN = {"scope": Scope.ADMIN}
+from contracts.vocabulary import Scope
+from gateway.parts import Parts
+from gateway.store.accounts import Caller
+from servicekit.http import PROBLEM_JSON, Problem
+
+_PROBLEMS = {
+    400: "A field or parameter is wrong; `errors` names each.",
+    401: "No valid bearer token.",
+    403: "The token lacks the scope.",
+    404: "There is no such thing, or it is somebody else's.",
+    503: "Something behind the gateway does not answer.",
+}
+_REFUSALS = {
+    409: "The state of things, or a request still running, forbids it.",
+    422: "It is understood but cannot be done; `hint` says what can.",
+    429: "A limit of the user's tier is reached.",
+}
+
+
+def route(scope: Scope, problems: Mapping[int, str]) -> dict[str, Any]:
+    """What every route declares: the scope it needs, and its problems for the documentation."""
+    responses = {
+        status: ResponseSpec(data_container=Problem, description=text, media_type=PROBLEM_JSON, generate_examples=False)
+        for status, text in problems.items()
+    }
+    return {"opt": {"scope": scope}, "security": [{"bearer": [str(scope)]}], "responses": responses}
+
+
+READ = route(Scope.READ, _PROBLEMS)
+WRITE = route(Scope.WRITE, _PROBLEMS | _REFUSALS)
+ADMIN = route(Scope.ADMIN, _PROBLEMS | _REFUSALS)
 
 MAX_PAGE = 200
 
-Limit = Annotated[int, Parameter(ge=1, le=MAX_PAGE, description="Items on a page.")]
-Cursor = Annotated[str | None, Parameter(description="`next_cursor` of the page before.")]
+Wired = NamedDependency[Parts]
+Sender = NamedDependency[Caller]
+Id = FromPath[UUID]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Items on a page.")]
+Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")]
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         description="The same key and body are answered with the first answer, for 24 hours.",
     ),
 ]

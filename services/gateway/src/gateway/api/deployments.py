@@ -5,17 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
+from litestar import Response, delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery, JSONBody
+from msgspec import Meta, Struct
+
 from contracts import keys
 from contracts.errors import Permanent
 from contracts.vocabulary import DeploymentStatus, DeploymentType
-from litestar import Response, delete, get, post
-from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta, Struct
-from servicekit.postgres import Connection, transaction
-
 from gateway import deployment_requests as requests
 from gateway import once, resources
-from gateway.api.common import READ, WRITE, Config, Cursor, IdempotencyKey, Limit, Name
+from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Name, Sender, Wired
 from gateway.deployment import Command
 from gateway.parts import Parts
 from gateway.resources import DeploymentTarget, DeploymentUsage, Download
@@ -23,6 +23,7 @@ from gateway.store import deployments
 from gateway.store.accounts import Caller
 from gateway.store.deployments import DeploymentRow, HistoryEntry
 from gateway.store.pages import Page, Query
+from servicekit.postgres import Connection, transaction
 
 PATH = "/api/v1/deployments"
 
@@ -37,9 +38,9 @@ class NewDeployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     config: Config | None = None
 
 
-@post(PATH, opt=WRITE)
+@post(PATH, **WRITE)
 async def create_deployment(
-    parts: Parts, caller: Caller, data: NewDeployment, idempotency_key: IdempotencyKey = None
+    parts: Wired, caller: Sender, data: JSONBody[NewDeployment], idempotency_key: IdempotencyKey = None
 ) -> Response[DeploymentTarget]:
     """Deploy a completed export. The answer carries the `api_key` of an endpoint; no other answer does."""
 
@@ -57,13 +58,13 @@ async def create_deployment(
     return await once.perform(parts, caller, effect, path=PATH, key=idempotency_key, body=data)
 
 
-@get(PATH, opt=READ)
+@get(PATH, **READ)
 async def list_deployments(
-    parts: Parts,
-    caller: Caller,
-    export_job_id: UUID | None = None,
-    status: DeploymentStatus | None = None,
-    deployment_type: DeploymentType | None = None,
+    parts: Wired,
+    caller: Sender,
+    export_job_id: FromQuery[UUID | None] = None,
+    status: FromQuery[DeploymentStatus | None] = None,
+    deployment_type: FromQuery[DeploymentType | None] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[DeploymentTarget]:
@@ -80,36 +81,36 @@ async def list_deployments(
     return Page(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
 
 
-@get(f"{PATH}/{{deployment_id:uuid}}", opt=READ)
-async def get_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentTarget:
+@get(f"{PATH}/{{deployment_id:uuid}}", **READ)
+async def get_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> DeploymentTarget:
     """One deployment."""
     async with parts.pool.acquire() as conn:
         row = await requests.require_deployment(conn, caller.user_id, deployment_id)
         return await _answer(conn, parts, row)
 
 
-@delete(f"{PATH}/{{deployment_id:uuid}}", opt=WRITE)
-async def delete_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> None:
+@delete(f"{PATH}/{{deployment_id:uuid}}", **WRITE)
+async def delete_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> None:
     """Stop serving at once, unload the model and remove its served copy; the export stays."""
     async with transaction(parts.pool) as conn:
         await requests.change_deployment(conn, caller.user_id, deployment_id, Command.DELETE)
 
 
-@post(f"{PATH}/{{deployment_id:uuid}}/deactivate", opt=WRITE, status_code=200)
-async def deactivate_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentTarget:
+@post(f"{PATH}/{{deployment_id:uuid}}/deactivate", status_code=200, **WRITE)
+async def deactivate_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> DeploymentTarget:
     """Stop serving at once and unload the model."""
     return await _change(parts, caller, deployment_id, Command.DEACTIVATE)
 
 
-@post(f"{PATH}/{{deployment_id:uuid}}/reactivate", opt=WRITE, status_code=200)
-async def reactivate_deployment(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentTarget:
+@post(f"{PATH}/{{deployment_id:uuid}}/reactivate", status_code=200, **WRITE)
+async def reactivate_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> DeploymentTarget:
     """Load the model again, also after a failure; it serves once its status is active."""
     return await _change(parts, caller, deployment_id, Command.REACTIVATE)
 
 
-@post(f"{PATH}/{{deployment_id:uuid}}/rotate-key", opt=WRITE, status_code=200)
+@post(f"{PATH}/{{deployment_id:uuid}}/rotate-key", status_code=200, **WRITE)
 async def rotate_deployment_key(
-    parts: Parts, caller: Caller, deployment_id: UUID, idempotency_key: IdempotencyKey = None
+    parts: Wired, caller: Sender, deployment_id: Id, idempotency_key: IdempotencyKey = None
 ) -> Response[DeploymentTarget]:
     """A new `api_key`, shown only here; the old one stops working within a second."""
 
@@ -121,16 +122,16 @@ async def rotate_deployment_key(
     return await once.perform(parts, caller, effect, path=path, key=idempotency_key, body=None, status=200)
 
 
-@get(f"{PATH}/{{deployment_id:uuid}}/history", opt=READ)
-async def get_deployment_history(parts: Parts, caller: Caller, deployment_id: UUID) -> Page[HistoryEntry]:
+@get(f"{PATH}/{{deployment_id:uuid}}/history", **READ)
+async def get_deployment_history(parts: Wired, caller: Sender, deployment_id: Id) -> Page[HistoryEntry]:
     """Everything that has happened to a deployment, oldest first."""
     async with parts.pool.acquire() as conn:
         await requests.require_deployment(conn, caller.user_id, deployment_id)
         return Page(items=await deployments.history(conn, deployment_id))
 
 
-@get(f"{PATH}/{{deployment_id:uuid}}/usage", opt=READ)
-async def get_deployment_usage(parts: Parts, caller: Caller, deployment_id: UUID) -> DeploymentUsage:
+@get(f"{PATH}/{{deployment_id:uuid}}/usage", **READ)
+async def get_deployment_usage(parts: Wired, caller: Sender, deployment_id: Id) -> DeploymentUsage:
     """Answered requests and their time since the deployment was made."""
     async with parts.pool.acquire() as conn:
         row = await requests.require_deployment(conn, caller.user_id, deployment_id)
@@ -143,8 +144,8 @@ async def get_deployment_usage(parts: Parts, caller: Caller, deployment_id: UUID
     )
 
 
-@get(f"{PATH}/{{deployment_id:uuid}}/download", opt=READ)
-async def get_deployment_download(parts: Parts, caller: Caller, deployment_id: UUID) -> Download:
+@get(f"{PATH}/{{deployment_id:uuid}}/download", **READ)
+async def get_deployment_download(parts: Wired, caller: Sender, deployment_id: Id) -> Download:
     """A presigned link to the package behind a deployment of any type."""
     async with parts.pool.acquire() as conn:
         row = await requests.require_deployment(conn, caller.user_id, deployment_id)
@@ -165,7 +166,7 @@ ROUTES: Sequence[HTTPRouteHandler] = (
 )
 
 
-async def _change(parts: Parts, caller: Caller, deployment_id: UUID, command: Command) -> DeploymentTarget:
+async def _change(parts: Wired, caller: Caller, deployment_id: UUID, command: Command) -> DeploymentTarget:
     async with transaction(parts.pool) as conn:
         row = await requests.change_deployment(conn, caller.user_id, deployment_id, command)
         return await _answer(conn, parts, row)

@@ -4,26 +4,26 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
+from litestar import MediaType, Request, Response, get, patch, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery, HeaderParameter, JSONBody
+from litestar.response import Stream
+from msgspec import Struct
+
 from contracts import keys
 from contracts.capabilities import ExportCapabilities, capability
 from contracts.errors import FieldError, Permanent
 from contracts.events.training import ExportWish
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework
-from litestar import MediaType, Request, Response, get, patch, post
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
-from litestar.response import Stream
-from msgspec import Struct
-from servicekit.postgres import Connection, transaction
-
 from gateway import once, progress, requests, resources, workers
-from gateway.api.common import READ, WRITE, Config, Cursor, IdempotencyKey, Limit, VersionTag
+from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Sender, VersionTag, Wired
 from gateway.parts import Parts
 from gateway.resources import ExportJob
 from gateway.store import jobs, trainings
 from gateway.store.accounts import Caller
 from gateway.store.pages import Page, Query
 from gateway.traces import Trace
+from servicekit.postgres import Connection, transaction
 
 LOG_MAX_BYTES = 32 << 20
 REPORT_MAX_BYTES = 32 << 20
@@ -47,8 +47,8 @@ class ExportJobPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     version_tag: VersionTag | None
 
 
-@get("/api/v1/export/capabilities", opt=READ)
-async def get_capabilities(parts: Parts, framework: Framework) -> ExportCapabilities:
+@get("/api/v1/export/capabilities", **READ)
+async def get_capabilities(parts: Wired, framework: FromQuery[Framework]) -> ExportCapabilities:
     """What this framework's models can be exported to, and what live workers can do now."""
     return ExportCapabilities(
         framework=framework,
@@ -57,9 +57,9 @@ async def get_capabilities(parts: Parts, framework: Framework) -> ExportCapabili
     )
 
 
-@post("/api/v1/export/jobs", opt=WRITE)
+@post("/api/v1/export/jobs", **WRITE)
 async def create_export_job(
-    parts: Parts, caller: Caller, data: NewExportJob, idempotency_key: IdempotencyKey = None
+    parts: Wired, caller: Sender, data: JSONBody[NewExportJob], idempotency_key: IdempotencyKey = None
 ) -> Response[ExportJob]:
     """Export a training's checkpoint; the job begins as soon as a worker is free."""
 
@@ -81,15 +81,15 @@ async def create_export_job(
     return await once.perform(parts, caller, effect, path="/api/v1/export/jobs", key=idempotency_key, body=data)
 
 
-@get("/api/v1/export/jobs", opt=READ)
+@get("/api/v1/export/jobs", **READ)
 async def list_export_jobs(
-    parts: Parts,
-    caller: Caller,
-    training_job_id: UUID | None = None,
-    status: ExportStatus | None = None,
-    export_format: ExportFormat | None = None,
-    version_tag: str | None = None,
-    is_default: bool | None = None,
+    parts: Wired,
+    caller: Sender,
+    training_job_id: FromQuery[UUID | None] = None,
+    status: FromQuery[ExportStatus | None] = None,
+    export_format: FromQuery[ExportFormat | None] = None,
+    version_tag: FromQuery[str | None] = None,
+    is_default: FromQuery[bool | None] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[ExportJob]:
@@ -112,44 +112,44 @@ async def page_of_jobs(parts: Parts, query: Query) -> Page[ExportJob]:
     return Page(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
 
 
-@get("/api/v1/export/jobs/{job_id:uuid}", opt=READ)
-async def get_export_job(parts: Parts, caller: Caller, job_id: UUID) -> ExportJob:
+@get("/api/v1/export/jobs/{job_id:uuid}", **READ)
+async def get_export_job(parts: Wired, caller: Sender, job_id: Id) -> ExportJob:
     """One export job."""
     return resources.export_job(await _require(parts, caller, job_id), parts.objects.bucket)
 
 
-@patch("/api/v1/export/jobs/{job_id:uuid}", opt=WRITE)
-async def tag_export_job(parts: Parts, caller: Caller, job_id: UUID, data: ExportJobPatch) -> ExportJob:
+@patch("/api/v1/export/jobs/{job_id:uuid}", **WRITE)
+async def tag_export_job(parts: Wired, caller: Sender, job_id: Id, data: JSONBody[ExportJobPatch]) -> ExportJob:
     """Name this version, or take its name away."""
     async with transaction(parts.pool) as conn:
         row = await requests.tag_version(conn, caller.user_id, job_id, data.version_tag)
     return resources.export_job(row, parts.objects.bucket)
 
 
-@post("/api/v1/export/jobs/{job_id:uuid}/cancel", opt=WRITE, status_code=200)
-async def cancel_export_job(parts: Parts, caller: Caller, job_id: UUID) -> ExportJob:
+@post("/api/v1/export/jobs/{job_id:uuid}/cancel", status_code=200, **WRITE)
+async def cancel_export_job(parts: Wired, caller: Sender, job_id: Id) -> ExportJob:
     """Stop a job that is not over; its run ends within seconds."""
     async with transaction(parts.pool) as conn:
         row = await requests.cancel_export(conn, caller.user_id, job_id)
     return resources.export_job(row, parts.objects.bucket)
 
 
-@post("/api/v1/export/{job_id:uuid}/set-default", opt=WRITE, status_code=200)
-async def set_default_export(parts: Parts, caller: Caller, job_id: UUID) -> ExportJob:
+@post("/api/v1/export/{job_id:uuid}/set-default", status_code=200, **WRITE)
+async def set_default_export(parts: Wired, caller: Sender, job_id: Id) -> ExportJob:
     """Make this the default export of its training."""
     async with transaction(parts.pool) as conn:
         row = await requests.make_default(conn, caller.user_id, job_id)
     return resources.export_job(row, parts.objects.bucket)
 
 
-@get("/api/v1/export/jobs/{job_id:uuid}/events", opt=READ, media_type="text/event-stream")
+@get("/api/v1/export/jobs/{job_id:uuid}/events", media_type="text/event-stream", **READ)
 async def follow_export_job(
     request: Request[Caller, str, Any],
-    parts: Parts,
-    caller: Caller,
-    job_id: UUID,
+    parts: Wired,
+    caller: Sender,
+    job_id: Id,
     last_event_id: Annotated[
-        str | None, Parameter(header="Last-Event-ID", description="The last event seen; what follows is sent.")
+        str | None, HeaderParameter(name="Last-Event-ID", description="The last event seen; what follows is sent.")
     ] = None,
 ) -> Stream:
     """The job's events as server-sent events: first what has happened, then what happens, until the job is over.
@@ -169,16 +169,16 @@ async def follow_export_job(
     return Stream(content, media_type="text/event-stream", headers=_SSE_HEADERS)
 
 
-@get("/api/v1/export/jobs/{job_id:uuid}/log", opt=READ, media_type=MediaType.TEXT)
-async def get_export_log(parts: Parts, caller: Caller, job_id: UUID) -> Response[bytes]:
+@get("/api/v1/export/jobs/{job_id:uuid}/log", media_type=MediaType.TEXT, **READ)
+async def get_export_log(parts: Wired, caller: Sender, job_id: Id) -> Response[bytes]:
     """The whole log of the last attempt, once it has ended."""
     row = await _require(parts, caller, job_id)
     key = row.state.log.key if row.state.log else keys.attempt_file(job_id, row.state.attempt, keys.LOG)
     return await _stored(parts, key, LOG_MAX_BYTES, "text/plain; charset=utf-8", "log")
 
 
-@get("/api/v1/export/jobs/{job_id:uuid}/report", opt=READ)
-async def get_export_report(parts: Parts, caller: Caller, job_id: UUID) -> Response[bytes]:
+@get("/api/v1/export/jobs/{job_id:uuid}/report", **READ)
+async def get_export_report(parts: Wired, caller: Sender, job_id: Id) -> Response[bytes]:
     """The parity report: every output and prediction of the artefact against the source."""
     row = await _require(parts, caller, job_id)
     report = row.state.parity_report
@@ -186,8 +186,8 @@ async def get_export_report(parts: Parts, caller: Caller, job_id: UUID) -> Respo
     return await _stored(parts, key, REPORT_MAX_BYTES, MediaType.JSON, "report")
 
 
-@get("/api/v1/export/jobs/{job_id:uuid}/trace", opt=READ)
-async def get_export_trace(parts: Parts, caller: Caller, job_id: UUID) -> Trace:
+@get("/api/v1/export/jobs/{job_id:uuid}/trace", **READ)
+async def get_export_trace(parts: Wired, caller: Sender, job_id: Id) -> Trace:
     """The spans of the job's trace, from the request to the package."""
     row = await _require(parts, caller, job_id)
     if row.trace_id is None:

@@ -2,25 +2,24 @@
 
 from collections.abc import Sequence
 from typing import Annotated
-from uuid import UUID, uuid4
+from uuid import uuid4
+
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery, JSONBody
+from msgspec import Meta, Struct
 
 from contracts.errors import Permanent
 from contracts.events.training import ExportWish
 from contracts.vocabulary import ExportFormat, Framework, TaskType
-from litestar import Response, get, post
-from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta, Struct
-from servicekit.postgres import Connection
-
 from gateway import once, requests
-from gateway.api.common import READ, WRITE, Config, Cursor, IdempotencyKey, Limit, VersionTag
+from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Sender, VersionTag, Wired
 from gateway.api.exports import page_of_jobs
-from gateway.parts import Parts
 from gateway.resources import ExportJob
 from gateway.store import trainings
-from gateway.store.accounts import Caller
 from gateway.store.pages import Page, Query
 from gateway.store.trainings import TrainingJob
+from servicekit.postgres import Connection
 
 PATH = "/api/v1/training"
 ClassName = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -48,9 +47,9 @@ class NewTrainingJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     export: NewExport | None = None
 
 
-@post(PATH, opt=WRITE)
+@post(PATH, **WRITE)
 async def register_training(
-    parts: Parts, caller: Caller, data: NewTrainingJob, idempotency_key: IdempotencyKey = None
+    parts: Wired, caller: Sender, data: JSONBody[NewTrainingJob], idempotency_key: IdempotencyKey = None
 ) -> Response[TrainingJob]:
     """Register a finished training whose checkpoint was uploaded; the bus event training.jobs.completed.v1 does the same."""
     path = await requests.check_checkpoint(parts.objects, caller, data.checkpoint_path)
@@ -75,12 +74,12 @@ async def register_training(
     return await once.perform(parts, caller, effect, path=PATH, key=idempotency_key, body=data)
 
 
-@get(PATH, opt=READ)
+@get(PATH, **READ)
 async def list_trainings(
-    parts: Parts,
-    caller: Caller,
-    framework: Framework | None = None,
-    task_type: TaskType | None = None,
+    parts: Wired,
+    caller: Sender,
+    framework: FromQuery[Framework | None] = None,
+    task_type: FromQuery[TaskType | None] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[TrainingJob]:
@@ -89,8 +88,8 @@ async def list_trainings(
     return await trainings.page(parts.pool, Query(filters=filters, limit=limit, cursor=cursor))
 
 
-@get(f"{PATH}/{{training_job_id:uuid}}", opt=READ)
-async def get_training(parts: Parts, caller: Caller, training_job_id: UUID) -> TrainingJob:
+@get(f"{PATH}/{{training_job_id:uuid}}", **READ)
+async def get_training(parts: Wired, caller: Sender, training_job_id: Id) -> TrainingJob:
     """One training."""
     training = await trainings.get(parts.pool, caller.user_id, training_job_id)
     if training is None:
@@ -98,9 +97,9 @@ async def get_training(parts: Parts, caller: Caller, training_job_id: UUID) -> T
     return training
 
 
-@get(f"{PATH}/{{training_job_id:uuid}}/exports", opt=READ)
+@get(f"{PATH}/{{training_job_id:uuid}}/exports", **READ)
 async def list_training_exports(
-    parts: Parts, caller: Caller, training_job_id: UUID, limit: Limit = 50, cursor: Cursor = None
+    parts: Wired, caller: Sender, training_job_id: Id, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ExportJob]:
     """The exports of one training, newest version first."""
     if await trainings.get(parts.pool, caller.user_id, training_job_id) is None:

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import uuid4
 
-from contracts import keys
-from contracts.errors import FieldError, Permanent
 from litestar import Response, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
 from msgspec import Meta, Struct
+
+from contracts import keys
+from contracts.errors import FieldError, Permanent
+from gateway import once, requests
+from gateway.api.common import WRITE, IdempotencyKey, Sender, Wired
 from servicekit.objects import uri
 from servicekit.postgres import Connection
-
-from gateway import once, requests
-from gateway.api.common import WRITE, IdempotencyKey
-from gateway.parts import Parts
-from gateway.store.accounts import Caller
 
 PATH = "/api/v1/uploads"
 
@@ -36,9 +35,9 @@ class Upload(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
 
 
-@post(PATH, opt=WRITE)
+@post(PATH, **WRITE)
 async def create_upload(
-    parts: Parts, caller: Caller, data: NewUpload, idempotency_key: IdempotencyKey = None
+    parts: Wired, caller: Sender, data: JSONBody[NewUpload], idempotency_key: IdempotencyKey = None
 ) -> Response[Upload]:
     """A signed URL for one file of this size and digest."""
     requests.require_size(caller.tier, data.size_bytes, "size_bytes")

@@ -4,11 +4,11 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from contracts.vocabulary import Scope, Tier
 from msgspec import Struct, convert
-from servicekit.postgres import Connection, Pool
 
+from contracts.vocabulary import Scope, Tier
 from gateway.store import pages
+from servicekit.postgres import Connection, Pool
 
 
 class UserRow(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 _USER = "SELECT id, name, tier, created_at FROM users"
-_TOKEN = "SELECT id, user_id, name, shown, scopes, created_at, revoked_at FROM tokens"
+_TOKENS = "SELECT id, user_id, name, shown, scopes, created_at, revoked_at FROM tokens"
 
 
 async def insert_user(conn: Connection, user_id: UUID, name: str, tier: Tier) -> None:
@@ -98,7 +98,7 @@ async def replace_token(conn: Connection, token: TokenRow, digest: str) -> None:
 
 async def tokens(conn: Connection | Pool, user_id: UUID) -> list[TokenRow]:
     """All tokens of a user, newest first."""
-    records = await conn.fetch(f"{_TOKEN} WHERE user_id = $1 ORDER BY created_at DESC, id", user_id)
+    records = await conn.fetch(f"{_TOKENS} WHERE user_id = $1 ORDER BY created_at DESC, id", user_id)
     return [convert(dict(record), TokenRow) for record in records]
 
 

@@ -4,16 +4,16 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 import asyncpg
+from msgspec import Struct, convert
+
 from contracts.deployment import DeploymentConfig
 from contracts.events import InferenceRecordedV1
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import DeploymentType, DesiredState, ExportFormat, Tier
-from msgspec import Struct, convert
-from servicekit.postgres import Connection, Pool
-
 from gateway.deployment import DeploymentState
 from gateway.store import pages
+from servicekit.postgres import Connection, Pool
 
 
 class DeploymentRow(Struct, frozen=True, kw_only=True):
@@ -76,17 +76,17 @@ _ASKED = (
     "deactivated_at, updated_at"
 )
 _STATE = DeploymentState.__struct_fields__
-_SELECT = f"SELECT {_ASKED}, {', '.join(_STATE)} FROM deployment_targets"
-_SAVE = (
-    "UPDATE deployment_targets SET "
-    + ", ".join(f"{name} = ${number}" for number, name in enumerate(_STATE, start=2))
-    + ", updated_at = now()"
-    + ", deployed_at = CASE WHEN $2 = 'active' AND status <> 'active' THEN now() ELSE deployed_at END"
-    + ", deactivated_at = CASE WHEN $2 <> 'inactive' THEN NULL WHEN status <> 'inactive' THEN now() ELSE deactivated_at END"
-    + ", deleted_at = CASE WHEN $3 = 'deleted' THEN COALESCE(deleted_at, now()) END"
-    + ", requests = CASE WHEN $4 > generation THEN 1 ELSE requests END"
-    + ", requested_at = CASE WHEN $4 > generation THEN now() ELSE requested_at END WHERE id = $1"
-)
+_SELECT = "SELECT :columns FROM deployment_targets".replace(":columns", ", ".join((_ASKED, *_STATE)))
+_SAVE = """
+UPDATE deployment_targets SET :columns, updated_at = now(),
+    deployed_at = CASE WHEN $2 = 'active' AND status <> 'active' THEN now() ELSE deployed_at END,
+    deactivated_at =
+        CASE WHEN $2 <> 'inactive' THEN NULL WHEN status <> 'inactive' THEN now() ELSE deactivated_at END,
+    deleted_at = CASE WHEN $3 = 'deleted' THEN COALESCE(deleted_at, now()) END,
+    requests = CASE WHEN $4 > generation THEN 1 ELSE requests END,
+    requested_at = CASE WHEN $4 > generation THEN now() ELSE requested_at END
+WHERE id = $1
+""".replace(":columns", ", ".join(f"{name} = ${number}" for number, name in enumerate(_STATE, start=2)))
 
 
 async def insert(conn: Connection, row: DeploymentRow) -> None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from msgspec import Struct, convert
+
 from servicekit.postgres import Connection
 
 

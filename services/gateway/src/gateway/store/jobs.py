@@ -5,13 +5,13 @@ from typing import Literal
 from uuid import UUID
 
 import asyncpg
+from msgspec import Struct, convert
+
 from contracts.events import ExportRequestedV1
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework, TaskType
-from msgspec import Struct, convert
-from servicekit.postgres import Connection, Pool
-
 from gateway.export_job import TERMINAL, JobState
 from gateway.store import pages
+from servicekit.postgres import Connection, Pool
 
 CHANNEL = "gateway_jobs"
 EventName = Literal["requested", "progressed", "exported", "completed", "failed", "cancelled"]
@@ -73,15 +73,14 @@ _ASKED = (
     "validation_metrics, requests, created_at, started_at, completed_at, updated_at"
 )
 _STATE = JobState.__struct_fields__
-_SELECT = f"SELECT {_ASKED}, {', '.join(_STATE)} FROM export_jobs"
-_SAVE = (
-    "UPDATE export_jobs SET "
-    + ", ".join(f"{name} = ${number}" for number, name in enumerate(_STATE, start=2))
-    + ", updated_at = now(), heard_at = now()"
-    + ", attempt_started_at = CASE WHEN $5 > attempt THEN now() ELSE attempt_started_at END"
-    + ", started_at = CASE WHEN $2 = 'pending' THEN started_at ELSE COALESCE(started_at, now()) END"
-    + ", completed_at = CASE WHEN $2 = ANY($15::text[]) THEN COALESCE(completed_at, now()) END WHERE id = $1"
-)
+_SELECT = "SELECT :columns FROM export_jobs".replace(":columns", ", ".join((_ASKED, *_STATE)))
+_SAVE = """
+UPDATE export_jobs SET :columns, updated_at = now(), heard_at = now(),
+    attempt_started_at = CASE WHEN $5 > attempt THEN now() ELSE attempt_started_at END,
+    started_at = CASE WHEN $2 = 'pending' THEN started_at ELSE COALESCE(started_at, now()) END,
+    completed_at = CASE WHEN $2 = ANY($15::text[]) THEN COALESCE(completed_at, now()) END
+WHERE id = $1
+""".replace(":columns", ", ".join(f"{name} = ${number}" for number, name in enumerate(_STATE, start=2)))
 
 
 async def insert(conn: Connection, job: NewJob) -> JobRow:
@@ -137,7 +136,9 @@ async def set_tag(conn: Connection, job_id: UUID, version_tag: str | None) -> No
 
 async def set_default(conn: Connection, training_id: UUID, job_id: UUID) -> None:
     """Move the default; the caller holds the training's lock."""
-    await conn.execute("UPDATE export_jobs SET is_default = false WHERE training_job_id = $1 AND is_default", training_id)
+    await conn.execute(
+        "UPDATE export_jobs SET is_default = false WHERE training_job_id = $1 AND is_default", training_id
+    )
     await conn.execute("UPDATE export_jobs SET is_default = true, updated_at = now() WHERE id = $1", job_id)
 
 

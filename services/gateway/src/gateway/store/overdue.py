@@ -3,8 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from contracts.events import ExportRequestedV1
 from msgspec import Struct, convert
+
+from contracts.events import ExportRequestedV1
 from servicekit.postgres import Connection
 
 BATCH = 100

@@ -9,8 +9,9 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from contracts.errors import FieldError, Permanent
 from msgspec import Struct
+
+from contracts.errors import FieldError, Permanent
 from servicekit.postgres import Connection, Pool
 
 T = TypeVar("T")

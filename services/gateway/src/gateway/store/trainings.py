@@ -4,11 +4,11 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from contracts.vocabulary import Framework, TaskType
 from msgspec import Struct, convert
-from servicekit.postgres import Connection, Pool
 
+from contracts.vocabulary import Framework, TaskType
 from gateway.store import pages
+from servicekit.postgres import Connection, Pool
 
 
 class TrainingJob(Struct, frozen=True, kw_only=True):
