@@ -15,15 +15,17 @@ from embedded.stack import Stack, StackFile
 from servicekit.settings import load
 
 PR_SET_PDEATHSIG = 1
-USAGE = "usage: python -m embedded up"
+WITH_PARENT = "--with-parent"
+USAGE = "usage: python -m embedded up [--with-parent]"
 
 
 def main(arguments: list[str]) -> int:
     """Exit code 0 after a clean stop, 1 where the stack could not start, 2 for a wrong call."""
-    if arguments != ["up"]:
+    if arguments not in (["up"], ["up", WITH_PARENT]):
         print(USAGE, file=sys.stderr)
         return 2
-    _end_with_make()
+    if WITH_PARENT in arguments or "MAKELEVEL" in os.environ:
+        _end_with_parent()
     try:
         return asyncio.run(_up(load(EmbeddedSettings)))
     except (StartError, Permanent) as error:
@@ -72,10 +74,9 @@ def _summary(running: StackFile, stack: Stack) -> str:
     return f"\nThe stack is up (Ctrl-C stops it):\n{lines}"
 
 
-def _end_with_make() -> None:
-    """Started by make, we stop when make is killed: nobody else could stop us then."""
-    if "MAKELEVEL" in os.environ:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def _end_with_parent() -> None:
+    """Stop when the process that started us dies, make or the demo: nobody else could stop us then."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

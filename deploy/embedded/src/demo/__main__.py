@@ -1,0 +1,63 @@
+"""`python -m demo`: the whole main job with a summary; exit code 0 only if source, wrapper and endpoint agree."""
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+import samples
+from contracts.errors import Permanent
+from demo.host import DemoError, stack
+from demo.summary import show
+from demo.walk import SAMPLE, Outcome, Walk
+from embedded.settings import EmbeddedSettings
+from modelport.errors import ClientError
+from modelport.exports import JobState
+from samples.cache import TrainingFailed
+from servicekit.settings import load
+
+STEPS = 7
+
+
+def main() -> int:
+    """0: all three agree; 1: they do not, or the job did not get through."""
+    console = Console(highlight=False)
+
+    def told(step: int, line: str) -> None:
+        console.print(f"[bold cyan]{step}/{STEPS}[/] {line}")
+
+    try:
+        sample = samples.describe(SAMPLE, lambda line: console.print(f"    [dim]{line}[/]"))
+        told(1, f"sample checkpoint {sample.checkpoint}")
+        outcome = _walk(sample, console, told)
+    except (DemoError, TrainingFailed, ClientError, Permanent) as error:
+        console.print(f"[bold red]The demo did not get through.[/] {error}", markup=True)
+        return 1
+    show(outcome, console)
+    return 0 if outcome.agrees else 1
+
+
+def _walk(sample: samples.Sample, console: Console, told: Callable[[int, str], None]) -> Outcome:
+    settings = load(EmbeddedSettings)
+    columns = (
+        TextColumn("    {task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with (
+        stack(settings, lambda line: console.print(f"    [dim]{line}[/]")) as running,
+        Progress(*columns, console=console, transient=True) as bar,
+    ):
+        task = bar.add_task("export", total=100, visible=False)
+
+        def progress(state: JobState) -> None:
+            words = state.message or state.stage or state.event
+            bar.update(task, completed=state.progress_percent or 0, description=str(words), visible=True)
+
+        return Walk(running, settings.home_path / "demo", told, progress).run(sample)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
