@@ -1,0 +1,1 @@
+"""The packager: metadata, runtime wrappers and the downloadable package of every exported model."""

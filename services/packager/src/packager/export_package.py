@@ -1,0 +1,116 @@
+"""export-package.zip: what goes in, from the worker's artefacts to the stored tree `exports/{job_id}/`."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+
+from msgspec import Struct
+
+from contracts import keys
+from contracts.errors import Permanent
+from contracts.events import ModelExportedV1
+from contracts.keys import ObjectRef
+from contracts.model_package import ModelMetadata
+from packager import archive, metadata, readme, wrappers
+from servicekit.objects import ObjectStore
+
+CONCURRENT_UPLOADS = 8
+_TYPES = {".json": "application/json", ".md": "text/markdown; charset=utf-8", ".zip": "application/zip"}
+_TEXT = {".txt", ".py", ".typed"}
+
+
+class Sources(Struct, frozen=True, kw_only=True):
+    """The worker's artefacts as checked local files, by their path in the package; the log stays outside it."""
+
+    members: dict[str, Path]
+    log: Path
+
+
+class Package(Struct, frozen=True, kw_only=True):
+    """A package on disk: its files by their path, the zip of them, and the files that only stand beside it."""
+
+    metadata: ModelMetadata
+    members: dict[str, Path]
+    zip: Path
+    beside: dict[str, Path]
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """What the terminal fact refers to."""
+
+    metadata: ModelMetadata
+    package: ObjectRef
+    model: ObjectRef
+    parity_report: ObjectRef
+
+
+async def fetch(store: ObjectStore, event: ModelExportedV1, folder: Path) -> Sources:
+    """Stream the attempt's artefacts into `folder`; Permanent `packaging_failed` unless they are what was announced."""
+    incoming = folder / "incoming"
+    incoming.mkdir()
+    wanted = {
+        keys.MODEL_FILES[event.export_format]: event.model,
+        keys.PARITY_REPORT: event.parity_report,
+        keys.GOLDENS: event.goldens,
+        keys.LOG: event.log,
+    }
+    paths = {name: incoming / name for name in wanted}
+    try:
+        for name, ref in wanted.items():
+            await store.get_file(ref.key, paths[name], max_bytes=ref.size_bytes, sha256=ref.sha256)
+    except Permanent as error:
+        raise Permanent("packaging_failed", error.message) from error
+    return Sources(log=paths.pop(keys.LOG), members=paths)
+
+
+async def assemble(model: ModelMetadata, sources: Sources, folder: Path) -> Package:
+    """Write README, wrappers and metadata beside the artefacts and zip all of it."""
+    return await asyncio.to_thread(_assemble, model, sources, folder)
+
+
+def _assemble(model: ModelMetadata, sources: Sources, folder: Path) -> Package:
+    texts = {
+        "README.md": readme.render(model).encode(),
+        "NOTICE.txt": readme.notice().encode(),
+        f"{wrappers.PYTHON}/requirements.txt": wrappers.requirements(model).encode(),
+        **wrappers.python_files(),
+    }
+    members = sources.members | _written(folder / "package", texts)
+    finished = metadata.complete(model, wrappers.RUNTIME_WRAPPERS, members)
+    members |= _written(folder / "package", {keys.METADATA: metadata.encode(finished)})
+    target = folder / keys.PACKAGE
+    archive.write(target, members)
+    return Package(metadata=finished, members=members, zip=target, beside={keys.LOG: sources.log})
+
+
+def _written(folder: Path, texts: Mapping[str, bytes]) -> dict[str, Path]:
+    paths = {name: folder / archive.checked(name) for name in texts}
+    for name, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(texts[name])
+    return paths
+
+
+async def upload(store: ObjectStore, job_id: UUID, package: Package) -> Stored:
+    """Store every file loose and the zip last, so that whoever sees the zip finds all of it."""
+    gate = asyncio.Semaphore(CONCURRENT_UPLOADS)
+
+    async def put(name: str, path: Path) -> ObjectRef:
+        async with gate:
+            return await store.put_file(keys.export_file(job_id, name), path, content_type(name))
+
+    loose = package.members | package.beside
+    refs = dict(zip(loose, await asyncio.gather(*(put(name, path) for name, path in loose.items())), strict=True))
+    return Stored(
+        metadata=package.metadata,
+        package=await put(keys.PACKAGE, package.zip),
+        model=refs[package.metadata.model_file],
+        parity_report=refs[keys.PARITY_REPORT],
+    )
+
+
+def content_type(name: str) -> str:
+    """What a browser is told about a file."""
+    suffix = Path(name).suffix
+    return "text/plain; charset=utf-8" if suffix in _TEXT else _TYPES.get(suffix, "application/octet-stream")

@@ -1,0 +1,101 @@
+"""What the packager does when a model was exported: build its package, then say so."""
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+from contracts.envelope import EventMeta
+from contracts.errors import ErrorInfo, Permanent
+from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1, PackageBuiltV1
+from contracts.vocabulary import ExportStage
+from packager import export_package
+from packager.cancellations import Cancellations
+from packager.export_package import Sources
+from servicekit.bus import Bus
+from servicekit.jobs import Exhausted
+from servicekit.leases import Lease
+from servicekit.objects import ObjectStore
+
+PERCENT = 96.0
+_log = logging.getLogger(__name__)
+
+
+class Reactions:
+    """Handlers of `servicekit.jobs.JobConsumer`; facts carry the worker's attempt, so that a retry states the same fact."""
+
+    def __init__(
+        self, bus: Bus, store: ObjectStore, cancellations: Cancellations, work_dir: Path, *, model_max_bytes: int
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._cancellations = cancellations
+        self._work_dir = work_dir
+        self._model_max_bytes = model_max_bytes
+
+    async def on_model_exported(self, event: ModelExportedV1, _meta: EventMeta, lease: Lease) -> None:
+        """Build and state; a cancelled job is dropped. Raises Permanent for an artefact that cannot be packaged."""
+        if not await self._cancellations.run(event.job_id, self._package(event, lease)):
+            _log.info("job %s was cancelled", event.job_id)
+
+    async def on_exhausted(self, event: ModelExportedV1, reason: Exhausted) -> None:
+        """State that the job ended without a package."""
+        error = ErrorInfo(
+            code=reason.code if reason.code != "internal" else "packaging_failed",
+            message=reason.message,
+            hint=reason.hint,
+            stage=ExportStage.PACKAGE,
+            cause=reason.cause,
+            retryable=reason.retryable,
+        )
+        fact = ExportFailedV1(
+            job_id=event.job_id, attempt=event.attempt, error=error, log=event.log, parity_report=event.parity_report
+        )
+        await self._bus.publish(fact, subject_id=event.job_id, sequence=f"{event.attempt}/package")
+
+    async def _package(self, event: ModelExportedV1, lease: Lease) -> None:
+        began = time.monotonic()
+        await self._progress(event)
+        with tempfile.TemporaryDirectory(dir=self._work_dir, ignore_cleanup_errors=True) as folder:
+            built = await self._build(event, Path(folder))
+        await lease.heartbeat()
+        fact = PackageBuiltV1(
+            job_id=event.job_id,
+            user_id=event.user_id,
+            attempt=event.attempt,
+            export_format=event.export_format,
+            proof=event.proof,
+            package=built.package,
+            model=built.model,
+            parity_report=built.parity_report,
+            metadata=built.metadata,
+            duration_s=round(time.monotonic() - began, 3),
+        )
+        await self._bus.publish(fact, subject_id=event.job_id, sequence=event.attempt)
+
+    async def _build(self, event: ModelExportedV1, folder: Path) -> export_package.Stored:
+        """Fetch, assemble, upload; one span each."""
+        span = self._bus.telemetry.span
+        with span("fetch artefacts", bytes=event.model.size_bytes):
+            sources = await self._fetch(event, folder)
+        with span("assemble package"):
+            package = await export_package.assemble(event.metadata, sources, folder)
+        with span("upload package", files=len(package.members)):
+            return await export_package.upload(self._store, event.job_id, package)
+
+    async def _fetch(self, event: ModelExportedV1, folder: Path) -> Sources:
+        if event.model.size_bytes > self._model_max_bytes:
+            sentence = f"the model has {event.model.size_bytes} bytes, {self._model_max_bytes} are allowed"
+            raise Permanent("packaging_failed", sentence)
+        return await export_package.fetch(self._store, event, folder)
+
+    async def _progress(self, event: ModelExportedV1) -> None:
+        fact = ExportProgressedV1(
+            job_id=event.job_id,
+            attempt=event.attempt,
+            stage=ExportStage.PACKAGE,
+            percent=PERCENT,
+            message="Building the package",
+            worker_id=self._bus.service,
+        )
+        await self._bus.publish(fact, subject_id=event.job_id, sequence=f"{event.attempt}/package")

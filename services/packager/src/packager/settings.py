@@ -1,0 +1,17 @@
+"""Settings of the packager, read from `MODELPORT_*`."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from servicekit.settings import BusSettings, HttpSettings, S3Settings
+
+
+class Settings(BusSettings, S3Settings, HttpSettings, frozen=True, kw_only=True):
+    """`work_dir` holds the package while it is built, `slots` of them side by side; `model_max_bytes` bounds one model."""
+
+    work_dir: str = str(Path(tempfile.gettempdir()) / "modelport-packager")
+    slots: Annotated[int, Meta(ge=1, le=64)] = 2
+    model_max_bytes: Annotated[int, Meta(gt=0)] = 16 << 30

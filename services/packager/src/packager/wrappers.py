@@ -1,0 +1,52 @@
+"""The runtimes inside a package: which files, from where, and what they need installed."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from contracts.model_package import ModelMetadata
+from contracts.vocabulary import ExportFormat, Kernel
+
+PYTHON = "runtimes/python"
+RUNTIME_WRAPPERS = {"python": f"{PYTHON}/model_wrapper.py"}
+
+PINS = {
+    "numpy": "2.3.5",
+    "onnxruntime": "1.32.0",
+    "opencv-python-headless": "5.0.0.93",
+    "pillow": "13.0.0",
+    "torch": "2.14.1",
+}
+"""The releases that the export was verified with; a test holds them to constraints.txt."""
+
+RUNTIMES = {ExportFormat.ONNX: "onnxruntime", ExportFormat.TORCHSCRIPT: "torch"}
+_NOTES = {
+    "torch": "# smaller without CUDA: add  --index-url https://download.pytorch.org/whl/cpu",
+    "pillow": "# resamples and decodes; other releases may differ by one level in some pixels",
+    "opencv-python-headless": "# resamples and decodes",
+}
+
+
+def python_files() -> dict[str, bytes]:
+    """The wrapper and the pre- and post-processing, verbatim, by their path in the package."""
+    wrapper = {f"{PYTHON}/{path}": data for path, data in _sources(files("packager") / "runtimes" / "python")}
+    processing = {f"{PYTHON}/processing/{path}": data for path, data in _sources(files("processing"))}
+    return wrapper | processing
+
+
+def requirements(metadata: ModelMetadata) -> str:
+    """requirements.txt for this model: numpy, the runtime of its format, and the library that its kernel is named after."""
+    kernel = metadata.preprocessing.resize.kernel
+    imaging = "opencv-python-headless" if kernel is Kernel.CV2_LINEAR_U8 else "pillow"
+    runtime = RUNTIMES.get(metadata.model_info.export_format)
+    names = ["numpy", imaging, *([runtime] if runtime else [])]
+    lines = [f"{name}=={PINS[name]}  {_NOTES.get(name, '')}".rstrip() for name in names]
+    return "\n".join(["# Python 3.11 or newer", *lines, ""])
+
+
+def _sources(root: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    for entry in sorted(root.iterdir(), key=lambda item: item.name):
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from _sources(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith((".py", ".typed")):
+            yield prefix + entry.name, entry.read_bytes()

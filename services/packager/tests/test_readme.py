@@ -1,0 +1,82 @@
+"""The README of a model: everything measured is in it, nothing that a user named is obeyed by it."""
+
+import json
+import re
+
+import msgspec
+import pytest
+from markdown_it import MarkdownIt
+
+from contracts import model_package as mp
+from contracts.vocabulary import Decoder, Proof
+from packager import readme
+
+MARKDOWN = MarkdownIt("commonmark").enable("table")
+
+
+def html(metadata):
+    return MARKDOWN.render(readme.render(metadata))
+
+
+def test_hostile_names_are_shown_and_not_obeyed(artefact):
+    page = html(artefact.metadata)
+    for tag in ("<script", "<img", "<b>", "<strong>e", 'href="http://evil'):
+        assert tag not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "日本語 ünï 🚀" in page
+    assert "\u202e" not in page
+    assert page.count("<h1>") == 1
+    assert "heading" not in "".join(re.findall(r"<h\d>(.*?)</h\d>", page))
+
+
+def test_a_row_for_each_class(artefact):
+    page = html(artefact.metadata)
+    table = page.split("Classes")[1].split("</table>")[0]
+    assert table.count("<tr>") == 1 + len(artefact.metadata.classes)
+    assert len(re.findall(r"<td", table)) == 2 * len(artefact.metadata.classes)
+
+
+def test_what_was_measured_is_told(artefact):
+    text = readme.render(artefact.metadata)
+    for part in (
+        "verified",
+        "32 inputs, 16 of them not square",
+        "40 of 40",
+        "1e\\-05",
+        "1.50 ms",
+        "2.00 MB",
+        "ab" * 32,
+        "ratio 2.00",
+    ):
+        assert part in text
+    assert "$" not in text
+
+
+def test_options_stay_inside_their_block(artefact):
+    blocks = re.findall(r"```json\n(.*?)\n```", readme.render(artefact.metadata), re.DOTALL)
+    assert [json.loads(block) for block in blocks] == [artefact.metadata.provenance.export_options]
+
+
+def test_long_lists_are_cut(artefact):
+    classes = tuple(mp.ModelClass(id=i, name=f"class {i} " + "x" * 500) for i in range(1000))
+    text = readme.render(msgspec.structs.replace(artefact.metadata, classes=classes))
+    assert "and 900 more" in text
+    assert len(text) < 30_000
+
+
+@pytest.mark.parametrize("decoder", list(Decoder))
+@pytest.mark.parametrize("performance", [True, False])
+def test_every_decoder_has_its_sentence(artefact, decoder, performance):
+    post = msgspec.structs.replace(artefact.metadata.postprocessing, decoder=decoder)
+    changes = {"postprocessing": post} if performance else {"postprocessing": post, "performance": None}
+    text = readme.render(msgspec.structs.replace(artefact.metadata, **changes))
+    assert f"Decoder `{decoder}`" in text
+
+
+def test_every_proof_has_its_meaning():
+    assert set(readme.PROOFS) == set(Proof)
+
+
+@pytest.mark.parametrize("text", ["", "\n\t ", "\u2028"])
+def test_an_empty_name_is_visible(text):
+    assert readme.escape(text) == "(empty)"

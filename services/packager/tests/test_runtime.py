@@ -1,0 +1,139 @@
+"""A package in a clean interpreter that sees nothing but the package's files and its requirements."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contracts.vocabulary import ExportFormat
+
+INSTALLS = {
+    "numpy": ("numpy", "numpy.libs"),
+    "onnxruntime": ("onnxruntime",),
+    "opencv-python-headless": ("cv2", "opencv_python_headless.libs"),
+    "pillow": ("PIL", "pillow.libs"),
+}
+
+
+class Unpacked:
+    """An unpacked package, and only what its requirements name installed beside it."""
+
+    def __init__(self, root: Path, archive: Path, *, everything: bool = False) -> None:
+        self.path = root / "package"
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(self.path)
+        site = Path(importlib.util.find_spec("numpy").origin).parents[1]
+        self.python_path = site if everything else root / "site"
+        if everything:
+            return
+        self.python_path.mkdir()
+        for line in (self.path / "runtimes/python/requirements.txt").read_text().splitlines():
+            for folder in INSTALLS.get(line.partition("==")[0], ()):
+                if (site / folder).exists():
+                    (self.python_path / folder).symlink_to(site / folder)
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess:
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.python_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-S", *arguments]
+        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(params=[True, False], ids=["detector", "classifier"])
+async def unpacked(request, make, assemble, tmp_path):
+    package = await assemble(make(detects=request.param))
+    return Unpacked(tmp_path, package.zip)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(60, 256, (40, 90, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_example_prints_the_golden_predictions(unpacked, picture):
+    done = unpacked.python("runtimes/python/example.py", str(picture))
+    assert done.returncode == 0, done.stderr
+    with np.load(unpacked.path / "golden_vectors.npz") as goldens:
+        np.testing.assert_array_equal(goldens["image_0"], np.asarray(Image.open(picture)))
+        expected = json.loads(goldens["predictions"][0])["predictions"]
+    assert json.loads(done.stdout) == expected
+
+
+def test_the_wrapper_of_the_design(unpacked, picture):
+    script = (
+        "import sys, json; sys.path.append('runtimes/python')\n"
+        "import processing\n"
+        "from model_wrapper import ModelWrapper\n"
+        "wrapper = ModelWrapper('model.onnx', 'metadata.json')\n"
+        f"print(json.dumps([processing.__file__, wrapper.predict({str(picture)!r})]))\n"
+    )
+    done = unpacked.python("-c", script)
+    assert done.returncode == 0, done.stderr
+    origin, predictions = json.loads(done.stdout)
+    assert Path(origin).is_relative_to(unpacked.path) or origin.startswith("runtimes")
+    assert predictions
+    assert set(predictions[0]) == {"class_id", "class_name", "confidence", "bbox"}
+
+
+def test_verify_passes_on_the_package_as_built(unpacked):
+    done = unpacked.python("runtimes/python/verify.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAIL" not in done.stdout
+    assert "picture 3: predictions of the picture" in done.stdout
+
+
+def test_verify_fails_on_another_model_and_other_goldens(unpacked):
+    model = unpacked.path / "model.onnx"
+    data = bytearray(model.read_bytes())
+    at = data.find(np.float32(24).tobytes()) if b"boxes" in data else -1
+    if at >= 0:
+        data[at : at + 4] = np.float32(30).tobytes()
+        model.write_bytes(bytes(data))
+    goldens_path = unpacked.path / "golden_vectors.npz"
+    with np.load(goldens_path) as goldens:
+        arrays = dict(goldens)
+    arrays["tensor_1"] = arrays["tensor_1"] + np.float32(1e-6)
+    np.savez(goldens_path, **arrays)
+    done = unpacked.python("runtimes/python/verify.py")
+    assert done.returncode == 1
+    assert "FAIL  picture 1: tensor" in done.stdout
+    assert "FAIL  file golden_vectors.npz" in done.stdout
+    if at >= 0:
+        assert "FAIL  file model.onnx" in done.stdout
+        assert "FAIL  picture 0: output output0" in done.stdout
+        assert "FAIL  picture 0: predictions of the picture" in done.stdout
+        assert "pass  picture 0: predictions of the stored outputs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.png"], "missing.png"),
+        (["metadata.json"], "not a JPEG, PNG, WebP or BMP file"),
+        (["{picture}", "--confidence-threshold", "7"], "confidence_threshold"),
+        (["{picture}", "--model", "nowhere.onnx"], "nowhere.onnx"),
+    ],
+)
+def test_mistakes_are_one_sentence(unpacked, picture, arguments, words):
+    done = unpacked.python("runtimes/python/example.py", *(a.format(picture=picture) for a in arguments))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+async def test_torchscript(make, assemble, tmp_path, picture):
+    package = await assemble(make(detects=False, export_format=ExportFormat.TORCHSCRIPT))
+    unpacked = Unpacked(tmp_path, package.zip, everything=True)
+    done = unpacked.python("runtimes/python/verify.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = unpacked.python("runtimes/python/example.py", str(picture), "--top-k", "2")
+    assert len(json.loads(done.stdout)) == 2

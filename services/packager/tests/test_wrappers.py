@@ -1,0 +1,59 @@
+"""The files below runtimes/ and what they need."""
+
+import ast
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import processing
+from contracts.vocabulary import ExportFormat, Kernel
+from packager import wrappers
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_processing_is_shipped_verbatim():
+    shipped = wrappers.python_files()
+    source = Path(processing.__file__).parent
+    expected = {f"runtimes/python/processing/{p.relative_to(source)}": p.read_bytes() for p in source.rglob("*.py")}
+    assert expected
+    assert {k: v for k, v in shipped.items() if "/processing/" in k and k.endswith(".py")} == expected
+
+
+def test_shipped_code_imports_only_what_the_requirements_name():
+    allowed = {"numpy", "cv2", "PIL", "onnxruntime", "torch", "processing", "model_wrapper"}
+    import sys
+
+    for name, data in wrappers.python_files().items():
+        for node in ast.walk(ast.parse(data)):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""]
+            for module in modules:
+                top = module.partition(".")[0]
+                assert top in allowed or top in sys.stdlib_module_names, (name, module)
+
+
+def test_pins_are_those_of_the_project():
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    assert {name: pinned[name] for name in wrappers.PINS} == wrappers.PINS
+
+
+@pytest.mark.parametrize(
+    ("export_format", "kernel", "expected"),
+    [
+        (ExportFormat.ONNX, Kernel.CV2_LINEAR_U8, {"numpy", "opencv-python-headless", "onnxruntime"}),
+        (ExportFormat.ONNX, Kernel.PIL_BICUBIC, {"numpy", "pillow", "onnxruntime"}),
+        (ExportFormat.TORCHSCRIPT, Kernel.PIL_BILINEAR, {"numpy", "pillow", "torch"}),
+    ],
+)
+def test_requirements_are_what_this_model_needs(artefact, export_format, kernel, expected):
+    replace = msgspec.structs.replace
+    metadata = artefact.metadata
+    info = replace(metadata.model_info, export_format=export_format)
+    pre = replace(metadata.preprocessing, resize=replace(metadata.preprocessing.resize, kernel=kernel))
+    text = wrappers.requirements(replace(metadata, model_info=info, preprocessing=pre))
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert {line.split("==")[0] for line in lines} == expected
+    assert all(wrappers.PINS[line.split("==")[0]] in line for line in lines)
