@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -41,6 +42,9 @@ class Recorder:
         self.metas.append(meta)
         self.traces.append(current_trace_id())
 
+    def has_seen(self, count: int) -> bool:
+        return len({event.job_id for event in self.got}) == count
+
 
 async def started(bus: Bus, handler: Recorder, *, max_deliver: int = 5, ack_wait_s: float = 30.0) -> None:
     bus.subscribe(
@@ -60,7 +64,7 @@ async def has_dead_letters(bus: Bus, count: int) -> bool:
 
 async def settled(bus: Bus, durable: str = "test-cancelled") -> bool:
     info = await bus.jetstream.consumer_info("EXPORT", durable)
-    return info.num_pending == 0 and info.num_ack_pending == 0
+    return bool(info.num_pending == 0 and info.num_ack_pending == 0)
 
 
 async def test_an_event_arrives_typed_with_its_attributes_and_trace(bus: Bus, telemetry: Telemetry) -> None:
@@ -102,6 +106,30 @@ async def test_a_transient_error_is_tried_again(bus: Bus) -> None:
     await eventually(lambda: len(handler.got) == 1)
     assert handler.calls == 3
     assert await dead_letters(bus) == []
+
+
+async def test_an_outage_of_another_server_is_waited_for_longer(bus: Bus) -> None:
+    handler = Recorder(Transient("unavailable", "PostgreSQL is away"), Transient("unavailable", "still away"))
+    await started(bus, handler, max_deliver=1)
+    await bus.publish(ExportCancelledV1(job_id=uuid4()), subject_id="x")
+    await eventually(lambda: len(handler.got) == 1)
+    assert await dead_letters(bus) == []
+
+
+async def test_a_reaction_longer_than_ack_wait_is_delivered_once(bus: Bus) -> None:
+    calls: list[int] = []
+
+    async def slow(event: ExportCancelledV1, meta: EventMeta) -> None:
+        calls.append(1)
+        await asyncio.sleep(2)
+
+    bus.subscribe(ExportCancelledV1, handler=slow, durable="test-cancelled", ack_wait_s=0.5)
+    await bus.start()
+    await bus.publish(ExportCancelledV1(job_id=uuid4()), subject_id="x")
+    await eventually(lambda: calls == [1])
+    await eventually(lambda: settled(bus))
+    await asyncio.sleep(0.7)
+    assert calls == [1]
 
 
 async def test_a_permanent_error_is_dead_lettered_at_once(bus: Bus) -> None:
@@ -176,7 +204,7 @@ async def test_a_restarted_server_delivers_what_was_not_settled(bus: Bus, nats_s
     for count in (2, 3):
         await asyncio.to_thread(nats_server.restart)
         await bus.publish(ExportCancelledV1(job_id=uuid4()), subject_id="x")
-        await eventually(lambda count=count: len({e.job_id for e in handler.got}) == count)
+        await eventually(partial(handler.has_seen, count))
     await bus.check()
 
 

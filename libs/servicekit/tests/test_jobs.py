@@ -13,6 +13,7 @@ import pytest
 from contracts.envelope import EventMeta
 from contracts.errors import Permanent, Transient
 from contracts.events import ExportCancelledV1
+from servicekit import jobs as jobs_module
 from servicekit.bus import Bus
 from servicekit.delivery import REASON, REASON_CODE
 from servicekit.jobs import Exhausted, JobConsumer
@@ -50,17 +51,19 @@ class Worker:
         self.exhausted.append(reason)
 
 
-async def consumer(bus: Bus, worker: Worker, **options: float) -> JobConsumer[ExportCancelledV1]:
-    settings: dict[str, float] = {"ack_wait_s": 1.0, "heartbeat_s": 0.3, **options}
+async def consumer(
+    bus: Bus, worker: Worker, *, slots: int = 1, max_deliver: int = 5, ack_wait_s: float = 1.0, heartbeat_s: float = 0.3
+) -> JobConsumer[ExportCancelledV1]:
     made = JobConsumer(
         bus,
         event_type=ExportCancelledV1,
         durable=DURABLE,
         handler=worker.handle,
         on_exhausted=worker.on_exhausted,
-        slots=int(settings.pop("slots", 1)),
-        max_deliver=int(settings.pop("max_deliver", 5)),
-        **settings,
+        slots=slots,
+        max_deliver=max_deliver,
+        ack_wait_s=ack_wait_s,
+        heartbeat_s=heartbeat_s,
     )
     await made.start()
     return made
@@ -74,11 +77,11 @@ async def publish(bus: Bus) -> ExportCancelledV1:
 
 async def settled(bus: Bus) -> bool:
     info = await bus.jetstream.consumer_info("EXPORT", DURABLE)
-    return info.num_pending == 0 and info.num_ack_pending == 0
+    return bool(info.num_pending == 0 and info.num_ack_pending == 0)
 
 
 async def letters(bus: Bus) -> int:
-    return (await bus.jetstream.stream_info("DEADLETTER")).state.messages
+    return int((await bus.jetstream.stream_info("DEADLETTER")).state.messages)
 
 
 async def test_a_job_longer_than_ack_wait_is_delivered_once(bus: Bus) -> None:
@@ -103,17 +106,29 @@ async def test_slots_run_side_by_side_and_take_no_more_than_they_run(bus: Bus) -
 
 
 async def test_a_failing_job_is_tried_again_then_given_up_with_its_last_reason(bus: Bus) -> None:
-    worker = Worker(RuntimeError("first"), Transient("unavailable", "second"))
+    worker = Worker(RuntimeError("first"), Transient("timeout", "second"))
     jobs = await consumer(bus, worker, max_deliver=2)
     event = await publish(bus)
     await eventually(lambda: len(worker.exhausted) == 1)
     assert worker.started == [1, 2]
     (reason,) = worker.exhausted
-    assert (reason.code, reason.message, reason.attempt) == ("unavailable", "second", 2)
+    assert (reason.code, reason.message, reason.attempt) == ("timeout", "second", 2)
     await eventually(lambda: settled(bus))
     letter = await bus.jetstream.get_msg("DEADLETTER", seq=1)
     assert (letter.headers or {})[REASON] == "second"
     assert str(event.job_id).encode() in letter.data
+    await jobs.stop()
+
+
+async def test_an_outage_is_waited_for_longer_but_not_for_ever(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "backoff", lambda _: 0.05)
+    worker = Worker(Transient("unavailable", "Triton is away"), Transient("unavailable", "Triton is away"))
+    jobs = await consumer(bus, worker, max_deliver=1)
+    await publish(bus)
+    await eventually(lambda: worker.done == [3])
+    worker.errors = [Transient("unavailable", "Triton is away")] * 9
+    await publish(bus)
+    await eventually(lambda: [reason.attempt for reason in worker.exhausted] == [4], patience_s=40)
     await jobs.stop()
 
 
@@ -234,7 +249,8 @@ WORKER = """
     import asyncio, sys
     from opentelemetry.sdk.trace import TracerProvider
     from contracts.events import ExportCancelledV1
-    from servicekit.bus import Bus
+    from servicekit import jobs as jobs_module
+from servicekit.bus import Bus
     from servicekit.jobs import JobConsumer
     from servicekit.telemetry import Telemetry
 

@@ -54,9 +54,9 @@ async def test_a_killed_server_is_waited_for(tmp_path: Path) -> None:
 async def test_an_absent_server_is_told() -> None:
     (port,) = free_ports(1)
     with pytest.raises(Transient, match="PostgreSQL does not answer"):
-        await create_pool(f"postgresql://a:b@127.0.0.1:{port}/x", schema="public", patience_s=0.3)
+        _ = await create_pool(f"postgresql://a:b@127.0.0.1:{port}/x", schema="public", patience_s=0.3)
 
 
 async def test_a_schema_name_that_needs_quoting_is_refused() -> None:
     with pytest.raises(ValueError, match="not a schema name"):
-        await create_pool("postgresql://unused", schema='a"; DROP')
+        _ = await create_pool("postgresql://unused", schema='a"; DROP')

@@ -204,7 +204,7 @@ class Bus:
                 event, meta = read(event_type, message)
                 await self.in_span(durable, message, lambda: handler(event, meta))
 
-            await handle_once(self.jetstream, message, durable, run, max_deliver=max_deliver)
+            await handle_once(self.jetstream, message, durable, run, max_deliver=max_deliver, ack_wait_s=ack_wait_s)
 
         self._subscriptions.append(
             _Subscription(

@@ -1,7 +1,9 @@
 """What happens to one received message: decoded, handled in a span, and acknowledged, tried again or dead-lettered."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar, cast
 from uuid import UUID, uuid4
@@ -22,6 +24,9 @@ Handler = Callable[[E, EventMeta], Awaitable[None]]
 
 BACKOFF_S = (0.5, 2.0, 8.0, 30.0)
 """Waits before the next deliveries of a message that failed; the last one repeats."""
+
+OUTAGE_FACTOR = 4
+"""While another server is away (`unavailable`) this many times more deliveries are allowed: some ten minutes."""
 
 REASON_CODE = "modelport-reason-code"
 REASON = "modelport-reason"
@@ -85,27 +90,40 @@ async def give_up(jetstream: JetStreamContext, message: Msg, consumer: str, reas
     await message.term()
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether a server that the handler needs is away, which says nothing about the message."""
+    return isinstance(error, Transient) and error.code == "unavailable"
+
+
 def backoff(failures: int, waits: Sequence[float] = BACKOFF_S) -> float:
     """Seconds to wait after the given number of failures (from 1)."""
     return waits[min(max(failures, 1), len(waits)) - 1]
 
 
 async def handle_once(
-    jetstream: JetStreamContext, message: Msg, consumer: str, run: Callable[[], Awaitable[None]], *, max_deliver: int
+    jetstream: JetStreamContext,
+    message: Msg,
+    consumer: str,
+    run: Callable[[], Awaitable[None]],
+    *,
+    max_deliver: int,
+    ack_wait_s: float,
 ) -> None:
-    """Run a short reaction and settle its message.
+    """Run a short reaction and settle its message, which stays ours while it runs.
 
-    Permanent errors and the `max_deliver`-th failure end in the dead letters; anything else is redelivered after a
-    growing wait. Where the server cannot be reached the message stays unsettled, hence is redelivered later.
+    Permanent errors and the `max_deliver`-th failure end in the dead letters (an outage is waited for longer); anything
+    else is redelivered after a growing wait. Where the bus cannot be reached the message is redelivered later.
     """
     deliveries = message.metadata.num_delivered
+    pulse = asyncio.create_task(_beat(message, ack_wait_s / 3))
     try:
         try:
-            if deliveries > max_deliver:
+            if deliveries > max_deliver * OUTAGE_FACTOR:
                 raise Permanent("internal", f"every one of {deliveries - 1} deliveries ended without an answer")
             await run()
         except Exception as error:
-            if isinstance(error, Permanent) or deliveries >= max_deliver:
+            limit = max_deliver * (OUTAGE_FACTOR if is_outage(error) else 1)
+            if isinstance(error, Permanent) or deliveries >= limit:
                 await give_up(jetstream, message, consumer, explain(error))
             else:
                 _log.warning("%s: delivery %d failed: %s", consumer, deliveries, error, exc_info=_unknown(error))
@@ -114,6 +132,15 @@ async def handle_once(
             await message.ack()
     except (nats.errors.Error, OSError) as error:
         _log.warning("%s: the message is not settled: %s", consumer, error or type(error).__name__)
+    finally:
+        pulse.cancel()
+
+
+async def _beat(message: Msg, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        with suppress(nats.errors.Error, OSError):
+            await message.in_progress()
 
 
 def _unknown(error: Exception) -> bool:

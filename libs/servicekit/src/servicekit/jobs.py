@@ -21,7 +21,7 @@ from contracts.events import Event
 from contracts.subjects import stream_of
 from servicekit.bus import Bus
 from servicekit.consumers import PullConsumer, durable_config
-from servicekit.delivery import backoff, explain, give_up, listens_to, read
+from servicekit.delivery import OUTAGE_FACTOR, backoff, explain, give_up, is_outage, listens_to, read
 from servicekit.leases import Busy, Done, Lease, LeaseLost, Leases
 
 E = TypeVar("E", bound=Event)
@@ -40,9 +40,10 @@ class JobConsumer(Generic[E]):
     """Takes `event_type` messages one per slot and runs `handler(event, meta, lease)` for each.
 
     The handler states its terminal fact itself: `await lease.heartbeat()`, publish, return. A return completes the lease
-    and acks; Permanent goes to the dead letters; any other error is retried `max_deliver` times in all. `on_exhausted`
-    gets the event and the reason of everything dead-lettered that could be decoded. A job whose process dies is
-    redelivered after `ack_wait_s`. Cancelling the handler (lease lost, stop) must end its work.
+    and acks. Permanent goes to the dead letters; any other error is retried `max_deliver` times in all, an outage
+    (Transient `unavailable`) four times as often. `on_exhausted` gets the event and the reason of everything
+    dead-lettered that could be decoded. A job whose process dies is redelivered after `ack_wait_s`. Cancelling the
+    handler (lease lost, stop) must end its work.
     """
 
     def __init__(
@@ -187,8 +188,10 @@ class JobConsumer(Generic[E]):
         await message.nak()
 
     async def _failed(self, message: Msg, event: E, lease: Lease, error: Exception) -> None:
-        failures = lease.failures + 1
-        if isinstance(error, Permanent) or failures >= self._max_deliver:
+        counted = not is_outage(error)
+        failures = lease.failures + counted
+        is_last = failures >= self._max_deliver or lease.attempt >= self._max_deliver * OUTAGE_FACTOR
+        if isinstance(error, Permanent) or is_last:
             await self._exhaust(message, event, lease, explain(error))
             return
         _log.warning(
@@ -198,8 +201,8 @@ class JobConsumer(Generic[E]):
             error,
             exc_info=None if isinstance(error, ModelportError) else error,
         )
-        await lease.release(failed=True)
-        await message.nak(delay=backoff(failures))
+        await lease.release(failed=counted)
+        await message.nak(delay=backoff(lease.attempt))
 
     async def _exhaust(self, message: Msg, event: E, lease: Lease, reason: ErrorInfo) -> None:
         """State the end first: if that fails, the message comes again and tries to state it again."""

@@ -10,20 +10,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import msgspec
 
 from contracts.errors import FieldError, Permanent, Transient
 from contracts.keys import ObjectRef
+from servicekit.object_errors import in_our_words
 from servicekit.settings import S3Settings
 
 PART_BYTES = 8 << 20
 PART_CONCURRENCY = 4
 _READ_BYTES = 1 << 20
-_MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
-_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,14 +97,14 @@ class ObjectStore:
 
     async def ensure_bucket(self) -> None:
         """Create the bucket where it is missing."""
-        async with _errors(self.bucket):
+        async with in_our_words(self.bucket):
             listed = await self._client.list_buckets()
             if self.bucket not in {bucket["Name"] for bucket in listed.get("Buckets", [])}:
                 await self._client.create_bucket(Bucket=self.bucket)
 
     async def check(self) -> None:
         """For /readyz: raises while the bucket cannot be reached."""
-        async with _errors(self.bucket):
+        async with in_our_words(self.bucket):
             await self._client.head_bucket(Bucket=self.bucket)
 
     async def put_bytes(
@@ -113,7 +112,7 @@ class ObjectStore:
     ) -> ObjectRef:
         """Store a small object; with `if_none_match` an existing one is left and Permanent `conflict` raised."""
         extra = {"IfNoneMatch": "*"} if if_none_match else {}
-        async with _errors(key):
+        async with in_our_words(key):
             await self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **extra)
         return ObjectRef(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
@@ -123,7 +122,7 @@ class ObjectStore:
         size = (await asyncio.to_thread(path.stat)).st_size
         if size <= PART_BYTES:
             return await self.put_bytes(key, await asyncio.to_thread(path.read_bytes), content_type)
-        async with _errors(key):
+        async with in_our_words(key):
             made = await self._client.create_multipart_upload(Bucket=self.bucket, Key=key, ContentType=content_type)
             target = {"Bucket": self.bucket, "Key": key, "UploadId": made["UploadId"]}
             try:
@@ -168,7 +167,7 @@ class ObjectStore:
 
     async def get_bytes(self, key: str, max_bytes: int) -> bytes:
         """The whole object; Permanent `payload_too_large` where it has more than `max_bytes`."""
-        async with _errors(key), self._body(key, max_bytes) as (body, _):
+        async with in_our_words(key), self._body(key, max_bytes) as (body, _):
             return bytes(await body.read())
 
     async def get_file(self, key: str, path: Path | str, *, max_bytes: int, sha256: str = "") -> ObjectRef:
@@ -178,7 +177,7 @@ class ObjectStore:
         done = 0
         try:
             with await asyncio.to_thread(path.open, "wb") as file:
-                async with _errors(key), self._body(key, max_bytes) as (body, size):
+                async with in_our_words(key), self._body(key, max_bytes) as (body, size):
                     while chunk := await body.read(_READ_BYTES):
                         done += len(chunk)
                         await asyncio.to_thread(_keep, file, digest, chunk)
@@ -203,7 +202,7 @@ class ObjectStore:
 
     async def head(self, key: str) -> ObjectInfo:
         """Size, type and time of one object."""
-        async with _errors(key):
+        async with in_our_words(key):
             found = await self._client.head_object(Bucket=self.bucket, Key=key)
         return ObjectInfo(
             key=key,
@@ -224,7 +223,7 @@ class ObjectStore:
     async def list(self, prefix: str) -> ObjectInfos:
         """All objects below a prefix, in the order of their keys."""
         found: ObjectInfos = []
-        async with _errors(prefix):
+        async with in_our_words(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             async for page in pages:
                 for item in page.get("Contents", []):
@@ -234,7 +233,7 @@ class ObjectStore:
 
     async def delete(self, key: str) -> None:
         """Remove one object; a missing one is fine."""
-        async with _errors(key):
+        async with in_our_words(key):
             await self._client.delete_object(Bucket=self.bucket, Key=key)
 
     async def delete_prefix(self, prefix: str) -> int:
@@ -242,7 +241,7 @@ class ObjectStore:
         if not prefix.strip("/"):
             raise ValueError("an empty prefix would delete the whole bucket")
         keys = [item.key for item in await self.list(prefix)]
-        async with _errors(prefix):
+        async with in_our_words(prefix):
             for first in range(0, len(keys), 1000):
                 batch = [{"Key": key} for key in keys[first : first + 1000]]
                 await self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
@@ -250,7 +249,7 @@ class ObjectStore:
 
     async def copy(self, src: str, dst: str) -> None:
         """Copy inside the store, up to 5 GiB."""
-        async with _errors(src):
+        async with in_our_words(src):
             source = {"Bucket": self.bucket, "Key": src}
             await self._client.copy_object(Bucket=self.bucket, Key=dst, CopySource=source)
 
@@ -288,26 +287,3 @@ def parse_uri(uri: str, bucket: str, field: str = "checkpoint_path") -> str:
 def _keep(file: BinaryIO, digest: Any, chunk: bytes) -> None:
     digest.update(chunk)
     file.write(chunk)
-
-
-@asynccontextmanager
-async def _errors(what: str) -> AsyncIterator[None]:
-    """The client's errors in our words."""
-    from aiohttp import ClientError as HttpClientError
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        _translate(error, what)
-    except (BotoCoreError, HttpClientError, ConnectionError, TimeoutError) as error:
-        raise Transient("unavailable", f"object storage does not answer: {type(error).__name__}") from error
-
-
-def _translate(error: Any, what: str) -> NoReturn:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in _MISSING:
-        raise Permanent("object_missing", f"there is no object {what}") from error
-    if code in _TAKEN:
-        raise Permanent("conflict", f"the object {what} exists already") from error
-    raise Transient("unavailable", f"object storage answered {code or 'an error'} for {what}") from error

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import Signals
+from typing import Protocol
 
-from servicekit import servers
+from servicekit import containers, servers
 from servicekit.servers import ServerCommand, WeedPorts, free_ports
 from servicekit.settings import S3Settings
 
@@ -26,8 +27,20 @@ class ServerFailed(RuntimeError):
     """A server did not become ready; the message ends with the tail of its log."""
 
 
-class Server:
-    """One running program; `kill` is SIGKILL, `restart` starts it again on the same data and ports."""
+class Running(Protocol):
+    """What runs a server: a program of this machine or a container."""
+
+    @property
+    def pid(self) -> int: ...
+    def start(self) -> None: ...
+    def is_running(self) -> bool: ...
+    def stop(self, patience_s: float) -> None: ...
+    def kill(self) -> None: ...
+    def log(self) -> str: ...
+
+
+class Program:
+    """A child process in a session of its own; its output goes to a file."""
 
     def __init__(self, command: ServerCommand, log: Path) -> None:
         self._command = command
@@ -40,7 +53,6 @@ class Server:
         return self._process.pid
 
     def start(self) -> None:
-        """Start and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command.argv,
@@ -50,34 +62,63 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_PATIENCE_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise ServerFailed(f"{self._command.name} did not start:\n{self._log.read_text()[-3000:]}")
-            time.sleep(0.02)
 
-    def stop(self) -> None:
-        """Ask for a clean stop and wait for it; SIGKILL where it takes too long."""
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, patience_s: float) -> None:
         if self._process is None:
             return
         with suppress(ProcessLookupError):
             self._process.send_signal(Signals[self._command.stop_signal])
         try:
-            self._process.wait(STOP_PATIENCE_S)
+            self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the server and its own children (PostgreSQL's would hold its shared memory for a moment)."""
+        """Also its own children: PostgreSQL's would hold its shared memory for a moment."""
         if self._process is None:
             return
-        pid = self._process.pid
-        if self._process.poll() is None:
-            for victim in (pid, *_children(pid)):
+        if self.is_running():
+            for victim in (self.pid, *_children(self.pid)):
                 with suppress(ProcessLookupError):
                     os.kill(victim, Signals.SIGKILL)
         self._process.wait()
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+
+class Server:
+    """One running server; `kill` is SIGKILL, `restart` starts it again on the same data and ports."""
+
+    def __init__(self, command: ServerCommand, log: Path) -> None:
+        self._command = command
+        in_container = command.name in containers.IMAGES and containers.use_containers(command.name)
+        self._running: Running = containers.Container(command) if in_container else Program(command, log)
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        self._running.start()
+        deadline = time.monotonic() + START_PATIENCE_S
+        while not self._answers():
+            if not self._running.is_running() or time.monotonic() > deadline:
+                self.kill()
+                raise ServerFailed(f"{self._command.name} did not start:\n{self._running.log()[-3000:]}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Ask for a clean stop and wait for it; SIGKILL where it takes too long."""
+        self._running.stop(STOP_PATIENCE_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._running.kill()
 
     def restart(self) -> None:
         """Kill without warning, then start again."""
@@ -132,11 +173,13 @@ def postgres_server(tmp: Path) -> Iterator[PostgresServer]:
     """A PostgreSQL of one's own without fsync, its data below `tmp`."""
     (port,) = free_ports(1)
     directory = tmp / "postgres"
-    initdb = servers.initdb_command(directory, user=POSTGRES_USER, password=POSTGRES_PASSWORD, durable=False)
-    done = subprocess.run(initdb.argv, cwd=initdb.cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ServerFailed(f"initdb failed:\n{done.stderr[-3000:]}")
-    server = PostgresServer(servers.postgres_command(directory, port=port, durable=False), tmp / "postgres.log")
+    command = servers.postgres_command(directory, port=port, durable=False)
+    if containers.use_containers("postgres"):
+        directory.mkdir()
+        command = containers.postgres_in_container(command, user=POSTGRES_USER, password=POSTGRES_PASSWORD)
+    else:
+        _make_cluster(directory)
+    server = PostgresServer(command, tmp / "postgres.log")
     server.dsn = f"postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@127.0.0.1:{port}/postgres"
     with _running(server):
         yield server
@@ -167,6 +210,13 @@ def _running(server: Server) -> Iterator[None]:
         yield
     finally:
         server.stop()
+
+
+def _make_cluster(directory: Path) -> None:
+    initdb = servers.initdb_command(directory, user=POSTGRES_USER, password=POSTGRES_PASSWORD, durable=False)
+    done = subprocess.run(initdb.argv, cwd=initdb.cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServerFailed(f"initdb failed:\n{done.stderr[-3000:]}")
 
 
 def _postgres_answers(port: int) -> bool:
