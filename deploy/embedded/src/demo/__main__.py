@@ -18,11 +18,14 @@ from samples.cache import TrainingFailed
 from servicekit.settings import load
 
 STEPS = 7
+PLAIN_WIDTH = 130
 
 
 def main() -> int:
     """0: all three agree; 1: they do not, or the job did not get through."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
 
     def told(step: int, line: str) -> None:
         console.print(f"[bold cyan]{step}/{STEPS}[/] {line}")

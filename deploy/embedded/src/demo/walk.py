@@ -93,7 +93,7 @@ class Walk:
             deployment=deployment,
             inference=inference,
             round_trip_ms=round_trip,
-            trace_id=job.trace_id or trace_id,
+            trace_id=(job.trace_id or trace_id).replace("-", ""),
             seconds=time.monotonic() - began,
         )
 
