@@ -46,6 +46,12 @@ def export() -> None:
     say(type="done", durations_s={"load": 0.2, "convert": 0.2, "verify": 0.2})
 
 
+def list_input() -> None:
+    found = sorted(str(path.relative_to("input")) for path in Path("input").rglob("*") if path.is_file())
+    say(type="error", code="conversion_failed", message=" ".join(found))
+    sys.exit(1)
+
+
 def fail_parity() -> None:
     Path("output/parity_report.json").write_text('{"proof": "failed"}')
     say(type="error", code="parity_failed", message="output0 differs", stage="verify", operator="output0")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 import msgspec
 import nats.js.errors
@@ -29,6 +30,7 @@ SHARES: dict[ExportStage, tuple[float, float]] = {
     ExportStage.VALIDATE: (85.0, 90.0),
     ExportStage.PACKAGE: (90.0, 100.0),
 }
+ORDER = tuple(SHARES)
 _log = logging.getLogger(__name__)
 
 
@@ -44,16 +46,23 @@ class ProgressFeed:
     def __init__(self, bus: Bus, run: ExportRun) -> None:
         self._bus = bus
         self._run = run
-        self._newest: Progress | None = None
-        self._stage: ExportStage | None = None
+        self._waiting: dict[ExportStage, Progress] = {}
+        self._furthest = 0
         self._percent = 0.0
         self._count = 0
         self._changed = asyncio.Event()
+        self._moved = asyncio.Event()
         self._task = asyncio.create_task(self._publish())
 
     def put(self, word: Progress) -> None:
-        """Take the newest word; returns at once."""
-        self._newest = word
+        """Take the newest word of a stage; one of an earlier stage than the furthest is dropped. Returns at once."""
+        order = ORDER.index(word.stage)
+        if order < self._furthest:
+            return
+        if order > self._furthest:
+            self._moved.set()
+        self._furthest = order
+        self._waiting[word.stage] = word
         self._changed.set()
 
     def at(self, stage: ExportStage, fraction: float, message: str) -> None:
@@ -64,15 +73,15 @@ class ProgressFeed:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _publish(self) -> None:
-        sent_at = 0.0
         while True:
             await self._changed.wait()
-            if self._newest is not None and self._newest.stage is self._stage:
-                await asyncio.sleep(max(0.0, sent_at + PERIOD_S - time.monotonic()))
             self._changed.clear()
-            if (word := self._newest) is not None:
-                await self._send(word)
-                self._stage, sent_at = word.stage, time.monotonic()
+            self._moved.clear()
+            while self._waiting:
+                await self._send(self._waiting.pop(next(iter(self._waiting))))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD_S):
+                    await self._moved.wait()
 
     async def _send(self, word: Progress) -> None:
         self._percent = max(self._percent, percent(word.stage, word.fraction))
