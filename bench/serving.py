@@ -1,0 +1,174 @@
+"""(b) The proxy, picture in and predictions out, against a client that does the same work itself around tritonclient."""
+
+import http.client
+import json
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import tritonclient.grpc as triton
+from msgspec import Struct
+
+from bench.figures import median, percentile, table, verdict
+from bench.platform import Platform, Say
+from contracts.keys import triton_model_name
+from contracts.tiers import TIERS
+from contracts.vocabulary import Tier
+from modelport.models import Deployment, ExportJob
+from processing import images
+from processing.pipeline import Pipeline
+from samples.shapes import write_pictures
+
+ROUNDS = 5
+REQUESTS = {1: 200, 8: 700}
+P50_TARGET, THROUGHPUT_TARGET = 1.20, 0.80
+WINDOW_S = 60
+Call = Callable[[], int]
+"""One request; answers how many objects were found."""
+
+
+class Run(Struct, frozen=True):
+    """Latencies in milliseconds of one batch of requests, and requests per second."""
+
+    latencies: list[float]
+    throughput: float
+
+
+class Direct:
+    """Decoding, preprocessing, gRPC, postprocessing in one process; one connection per thread."""
+
+    def __init__(self, address: str, model: str, pipeline: Pipeline, picture: bytes) -> None:
+        self._client = triton.InferenceServerClient(address)
+        self._model, self._pipeline, self._picture = model, pipeline, picture
+
+    def __call__(self) -> int:
+        pixels = images.decode(self._picture, max_pixels=25_000_000, max_bytes=10 << 20)
+        tensor, geometry = self._pipeline.preprocess(pixels)
+        kind = "UINT8" if tensor.dtype == np.uint8 else "FP32"
+        given = triton.InferInput(self._pipeline.input_name, list(tensor.shape), kind)
+        given.set_data_from_numpy(tensor)
+        answer = self._client.infer(self._model, [given])
+        outputs = {name: answer.as_numpy(name) for name in self._pipeline.output_names}
+        return len(self._pipeline.postprocess(outputs, geometry))
+
+
+class Proxied:
+    """The same picture through the proxy; one kept-alive connection per thread."""
+
+    def __init__(self, deployment: Deployment, key: str, picture: bytes) -> None:
+        parts = urlsplit(deployment.endpoint_url or "")
+        self._connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+        self._path, self._picture = parts.path, picture
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/jpeg"}
+
+    def __call__(self) -> int:
+        self._connection.request("POST", self._path, self._picture, self._headers)
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"the proxy answered {response.status}: {body[:300]!r}")
+        return len(json.loads(body)["predictions"])
+
+
+def measure(platform: Platform, say: Say) -> str:
+    """Both sides in turns in every round; a round begins with a new minute, because the enterprise tier has a limit too."""
+    limit = TIERS[Tier.ENTERPRISE].rate_limit_per_minute
+    if sum(REQUESTS.values()) > limit:
+        raise RuntimeError(f"a round must stay below {limit} requests")
+    deployment, sides = _prepare(platform)
+    try:
+        return _report(_rounds(platform, sides, say))
+    finally:
+        platform.client.deployments.delete(deployment.id)
+
+
+def _prepare(platform: Platform) -> tuple[Deployment, dict[str, Callable[[], Call]]]:
+    job = platform.export()
+    client = platform.client.deployments
+    made = client.create(job.id, "platform_endpoint", "bench")
+    deployment = client.wait(made.id)
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Pipeline.from_metadata(_metadata(platform, job, Path(folder)))
+        picture = next(path for path in write_pictures(Path(folder)) if path.name == "large.jpg").read_bytes()
+    parts = urlsplit(platform.about.triton_url)
+    address, model = f"{parts.hostname}:{(parts.port or 0) + 1}", triton_model_name(deployment.id)
+    sides: dict[str, Callable[[], Call]] = {
+        "direct": lambda: Direct(address, model, pipeline, picture),
+        "proxy": lambda: Proxied(deployment, made.api_key or "", picture),
+    }
+    found = {name: make()() for name, make in sides.items()}
+    if len(set(found.values())) != 1:
+        raise RuntimeError(f"the two sides do not find the same objects: {found}")
+    return deployment, sides
+
+
+def _metadata(platform: Platform, job: ExportJob, folder: Path) -> dict[str, object]:
+    made = platform.client.deployments.create(job.id, "download", "bench")
+    platform.client.deployments.wait(made.id)
+    archive = platform.client.deployments.download(made.id, folder / "package.zip")
+    with zipfile.ZipFile(archive) as opened:
+        metadata: dict[str, object] = json.loads(opened.read("metadata.json"))
+    return metadata
+
+
+def _rounds(platform: Platform, sides: dict[str, Callable[[], Call]], say: Say) -> dict[tuple[str, int], list[Run]]:
+    platform.settle()
+    runs: dict[tuple[str, int], list[Run]] = {}
+    for number in range(1, ROUNDS + 1):
+        time.sleep(WINDOW_S - time.time() % WINDOW_S + 0.2)
+        order = list(sides) if number % 2 else list(reversed(sides))
+        for concurrency, requests in REQUESTS.items():
+            for side in order:
+                runs.setdefault((side, concurrency), []).append(_run(sides[side], concurrency, requests))
+        told = (f"{side} c={c} p50 {percentile(done[-1].latencies, 50):.1f} ms" for (side, c), done in runs.items())
+        say(f"round {number}: {', '.join(told)}")
+    return runs
+
+
+def _run(make: Callable[[], Call], concurrency: int, requests: int) -> Run:
+    calls = [make() for _ in range(concurrency)]
+
+    def work(call: Call) -> list[float]:
+        spent = []
+        for _ in range(requests // concurrency):
+            began = time.perf_counter()
+            call()
+            spent.append((time.perf_counter() - began) * 1000)
+        return spent
+
+    with ThreadPoolExecutor(concurrency) as pool:
+        began = time.perf_counter()
+        latencies = [value for part in pool.map(work, calls) for value in part]
+        seconds = time.perf_counter() - began
+    return Run(latencies, len(latencies) / seconds)
+
+
+def _report(runs: dict[tuple[str, int], list[Run]]) -> str:
+    rows, verdicts = [], []
+    for concurrency in REQUESTS:
+        direct, proxy = runs["direct", concurrency], runs["proxy", concurrency]
+        for name, done in (("direct", direct), ("proxy", proxy)):
+            p50, p99 = (median([percentile(run.latencies, share) for run in done]) for share in (50, 99))
+            rows.append((concurrency, name, f"{p50:.1f}", f"{p99:.1f}", f"{median([r.throughput for r in done]):.0f}"))
+        pairs = list(zip(proxy, direct, strict=True))
+        p50 = median([percentile(a.latencies, 50) / percentile(b.latencies, 50) for a, b in pairs])
+        p99 = median([percentile(a.latencies, 99) / percentile(b.latencies, 99) for a, b in pairs])
+        rate = median([a.throughput / b.throughput for a, b in pairs])
+        verdicts.append(
+            f"- c = {concurrency}: p50 {verdict(p50, P50_TARGET)}; p99 ratio {p99:.2f}; throughput "
+            f"{verdict(rate, THROUGHPUT_TARGET, at_least=True)}"
+        )
+    return (
+        "## (b) The proxy against a client that does the work itself\n\n"
+        "One JPEG of 1280x720 in, boxes out. Direct: one Python process with a thread and a gRPC connection per concurrent request, which decodes, "
+        "preprocesses and postprocesses with the same `libs/processing`. Proxy: HTTP with the JPEG as body, key, minute limit and usage included. Both "
+        f"reach the same model in the same Triton (embedded: ONNX Runtime in a Python backend). Median of {ROUNDS} rounds, sides in turns:\n\n"
+        + "\n".join(verdicts)
+        + "\n\n"
+        + table(("c", "side", "p50 ms", "p99 ms", "requests/s"), rows)
+    )
