@@ -63,7 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     reporter = Reporter(own_stdout())
     try:
         if options.warm:
-            registry.resolve(registry.WARMERS[Framework(options.warm)])()
+            registry.resolve(registry.LOADERS[Framework(options.warm)])
+            registry.resolve(registry.WARMER)()
             reporter.say("ready")
             if not sys.stdin.readline():
                 return 0
@@ -111,4 +112,7 @@ def describe(error: BaseException, stage: ExportStage) -> ErrorInfo:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    # everything is on disk: tearing the toolchains down would cost the job another second
+    os._exit(code)

@@ -49,12 +49,19 @@ class Comparison:
         return worst
 
     def _rows(self, source: Floats, artefact: Floats) -> tuple[Floats, Floats]:
-        """Axis 1 becomes the component axis; rows of a set are brought into the same order."""
+        """Axis 1 becomes the component axis; rows of a set are brought into the same order.
+
+        Which of several boxes with the last score made it into the set is a matter of rounding: only their scores are compared.
+        """
         if self.decoder is not Decoder.YOLO_END2END:
             return source, artefact
         a, b = source[0], artefact[0]
-        order = nearest_rows(a, b)
-        return a.T[None], b[order].T[None]
+        order, same = nearest_rows(a, b)
+        last = min(a[-1, 4], b[-1, 4]) + self.tolerance.absolute
+        b = b[order]
+        tail = ~same & (a[:, 4] <= last)
+        b[tail, :4] = a[tail, :4]
+        return a.T[None], b.T[None]
 
     def result(self) -> tuple[OutputParity, ...]:
         """One entry per part."""
@@ -72,17 +79,16 @@ class Comparison:
         )
 
 
-def nearest_rows(source: Floats, artefact: Floats) -> npt.NDArray[np.intp]:
-    """For each row of `source` the row of `artefact` that is most like it, each used once; equal order if rows agree in place.
+def nearest_rows(source: Floats, artefact: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """For each row of `source` the row of `artefact` that is most like it, each used once, and whether it is alike.
 
     Near-tied top-k entries swap places between two runtimes, so rows of a set are never compared by position.
     """
-    count = len(source)
-    order = np.arange(count)
-    away = np.abs(source - artefact).max(axis=1)
-    moved = np.flatnonzero(away > 1e-4 * np.maximum(1.0, np.abs(source).max(axis=1)))
+    order = np.arange(len(source))
+    scale = 1e-4 * np.maximum(1.0, np.abs(source).max(axis=1))
+    moved = np.flatnonzero(np.abs(source - artefact).max(axis=1) > scale)
     free = list(moved)
     for row in moved:
         distances = np.abs(artefact[free] - source[row]).max(axis=1)
         order[row] = free.pop(int(distances.argmin()))
-    return order
+    return order, np.abs(source - artefact[order]).max(axis=1) <= scale

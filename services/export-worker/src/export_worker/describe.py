@@ -80,5 +80,10 @@ def hardware() -> str:
 
 
 def _sha256(path: Path) -> str:
+    """Of a file's bytes; of a folder's sorted names and digests."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -34,8 +34,9 @@ class Pixels(torch.nn.Module):
         return planes if self.plain else (planes - self.mean) / self.std
 
 
-@torch.jit.script
-def suppress(boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor, iou: float, confidence: float) -> torch.Tensor:
+def suppress(
+    boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor, iou: float, confidence: float
+) -> torch.Tensor:
     """Scores [N, A] with zeros in place of what a better box of the same class covers by more than `iou`."""
     kept = torch.zeros_like(scores)
     for n in range(scores.shape[0]):
@@ -60,7 +61,8 @@ class OnnxSuppression(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, boxes: Any, scores: Any, onehot: Any, classes: Any, iou: float, confidence: float) -> Any:
-        return suppress(boxes, scores, classes, iou, confidence)
+        # the exporter looks at shapes alone and would record every operator of the loop
+        return scores * 1.0 if torch.jit.is_tracing() else suppress(boxes, scores, classes, iou, confidence)
 
     @staticmethod
     def symbolic(g: Any, boxes: Any, scores: Any, onehot: Any, classes: Any, iou: float, confidence: float) -> Any:
@@ -78,37 +80,39 @@ class OnnxSuppression(torch.autograd.Function):
 
 
 class Suppression(torch.nn.Module):
-    """yolo_v8 [N, 4 + C, A] to yolo_end2end [N, K, 6], best first, rows of score 0 where fewer than K boxes are left."""
+    """yolo_v8 [N, 4 + C, A] to yolo_end2end [N, K, 6], best first, rows of zeros where fewer than K boxes are left."""
 
     def __init__(self, iou: float, confidence: float, limit: int, *, onnx: bool) -> None:
         super().__init__()
-        self.iou, self.confidence, self.limit, self.onnx = iou, confidence, limit, onnx
+        self.iou, self.confidence, self.limit = iou, confidence, limit
+        self.scripted = None if onnx else torch.jit.script(suppress)
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         centre, size, each = raw[:, :2], raw[:, 2:4], raw[:, 4:]
         half = size / 2
         boxes = torch.cat([centre - half, centre + half], 1).transpose(1, 2)
         scores, classes = each.max(1)
-        if self.onnx:
+        if self.scripted is None:
             onehot = each * (each >= scores.unsqueeze(1)).float()
             kept = OnnxSuppression.apply(boxes, scores, onehot, classes, self.iou, self.confidence)
         else:
-            kept = suppress(boxes, scores, classes, self.iou, self.confidence)
+            kept = self.scripted(boxes, scores, classes, self.iou, self.confidence)
         best, index = kept.topk(self.limit, dim=1)
         chosen = boxes.gather(1, index.unsqueeze(2).expand(-1, -1, 4))
         label = classes.gather(1, index).float()
-        return torch.cat([chosen, best.unsqueeze(2), label.unsqueeze(2)], 2)
+        rows = torch.cat([chosen, best.unsqueeze(2), label.unsqueeze(2)], 2)
+        return rows * (best > 0).float().unsqueeze(2)
 
 
 class Graph(torch.nn.Module):
     """What is exported: (pixels ->) model (-> suppression)."""
 
-    def __init__(self, before: torch.nn.Module, model: torch.nn.Module, after: torch.nn.Module) -> None:
+    def __init__(self, pixels: torch.nn.Module, model: torch.nn.Module, suppression: torch.nn.Module) -> None:
         super().__init__()
-        self.before, self.model, self.after = before, model, after
+        self.pixels, self.model, self.suppression = pixels, model, suppression
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.after(self.model(self.before(images)))
+        return self.suppression(self.model(self.pixels(images)))
 
 
 class Embedding:
@@ -117,17 +121,17 @@ class Embedding:
     def __init__(self, loaded: Loaded, options: ExportOptions, *, onnx: bool) -> None:
         self.preprocessing, self.postprocessing = loaded.preprocessing, loaded.postprocessing
         self.output_name, self.output_format = loaded.output_name, loaded.output_format
-        before: torch.nn.Module = torch.nn.Identity()
-        after: torch.nn.Module = torch.nn.Identity()
+        pixels: torch.nn.Module = torch.nn.Identity()
+        suppression: torch.nn.Module = torch.nn.Identity()
         self.embedded = options.embed_preprocessing is not False
         if self.embedded:
-            before = Pixels(self.preprocessing.normalize)
+            pixels = Pixels(self.preprocessing.normalize)
             self.preprocessing = _takes_pixels(self.preprocessing)
         if options.embed_nms and self.postprocessing.decoder is Decoder.YOLO_V8:
-            after = self._suppression(loaded, onnx=onnx)
+            suppression = self._suppression(loaded, onnx=onnx)
         elif options.embed_nms and self.postprocessing.decoder is not Decoder.YOLO_END2END:
             raise Permanent("unsupported", "export_config.embed_nms: this model has no boxes to suppress.")
-        self.graph = Graph(before, loaded.module, after).eval()
+        self.graph = Graph(pixels, loaded.module, suppression).eval()
 
     def _suppression(self, loaded: Loaded, *, onnx: bool) -> Suppression:
         nms = self.postprocessing.nms

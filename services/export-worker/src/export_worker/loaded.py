@@ -127,11 +127,13 @@ class Runtime(Protocol):
 
 
 def begin(request: ExportRequestedV1, folder: Path, progress: Progress) -> Work:
-    """The state before the first step; the checkpoint is the one file in input/.
+    """The state before the first step; the checkpoint is the one file or folder in input/, or input/ itself with a config.json.
 
     Raises Permanent("checkpoint_unreadable") where there is none.
     """
     given = sorted((folder / "input").iterdir())
+    if (folder / "input" / "config.json").is_file():
+        given = [folder / "input"]
     if len(given) != 1:
         raise Permanent("checkpoint_unreadable", f"one checkpoint is needed, {len(given)} files were fetched.")
     return Work(request=request, folder=folder, checkpoint=given[0], progress=progress)

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from export_worker.loaded import Found
 from export_worker.tolerances import Tolerance
 
-Box = tuple[float, float, float, float]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 class Match(NamedTuple):
@@ -26,77 +30,82 @@ class Match(NamedTuple):
     max_confidence: float
 
 
+class Table(NamedTuple):
+    """Predictions as columns: `boxes` [N, 4] (zeros without boxes), `scores` [N], `classes` [N]."""
+
+    boxes: Floats
+    scores: Floats
+    classes: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, found: Sequence[Found]) -> "Table":
+        """Best confidence first, as given among equals."""
+        ordered = sorted(found, key=lambda one: -one.confidence)
+        return cls(
+            np.array([one.box or (0.0, 0.0, 0.0, 0.0) for one in ordered], np.float64).reshape(-1, 4),
+            np.array([one.confidence for one in ordered], np.float64),
+            np.array([one.class_id for one in ordered], np.int64),
+        )
+
+
 def match(
     source: Sequence[Found],
     artefact: Sequence[Found],
-    tolerance: Tolerance,
+    limits: Tolerance,
     *,
     threshold: float,
     default: float,
     limit: int,
 ) -> Match:
     """Greedy, best confidence first. `threshold` cut both lists, `limit` is the longest that a list can be."""
-    free = list(artefact)
-    pairs: list[tuple[Found, Found]] = []
-    lonely: list[Found] = []
-    for one in sorted(source, key=lambda found: -found.confidence):
-        other = min((f for f in free if _same(one, f, tolerance)), key=lambda f: _distance(one, f), default=None)
-        if other is None:
-            lonely.append(one)
-        else:
-            free.remove(other)
-            pairs.append((one, other))
-    lonely += free
-    edge = [f for f in lonely if _on_edge(f, (source, artefact), tolerance, threshold, limit)]
-    clear = [f for f in lonely if f not in edge]
-    boxes = [(a.box, b.box) for a, b in pairs if a.box and b.box]
+    a, b = Table.of(source), Table.of(artefact)
+    boxed = any(one.box is not None for one in (*source, *artefact))
+    partner = _partners(a, b, limits)
+    paired = partner >= 0
+    lonely = np.concatenate([a.scores[~paired], np.delete(b.scores, partner[paired])])
+    end = max([threshold] + [float(each.scores.min()) for each in (a, b) if len(each.scores) >= limit])
+    clear = lonely[lonely > end + limits.confidence / 10]
+    mine, other = Table(*(c[paired] for c in a)), Table(*(c[partner[paired]] for c in b))
+    wide = (_shortest(mine.boxes) >= 1.0) & (_shortest(other.boxes) >= 1.0)
+    overlaps = iou(mine.boxes, other.boxes)[wide]
+    sides = np.abs(mine.boxes - other.boxes)
     return Match(
         source=len(source),
         artefact=len(artefact),
-        matched=len(pairs),
-        edge=len(edge),
-        strict=sum(f.confidence > default + tolerance.confidence for f in clear),
-        min_iou=min((iou(a, b) for a, b in boxes if min(_shortest(a), _shortest(b)) >= 1.0), default=None),
-        max_pixels=max((side_difference(a, b) for a, b in boxes), default=None),
-        max_confidence=max((abs(a.confidence - b.confidence) for a, b in pairs), default=0.0),
+        matched=int(paired.sum()),
+        edge=len(lonely) - len(clear),
+        strict=int((clear > default + limits.confidence).sum()),
+        min_iou=float(overlaps.min()) if boxed and len(overlaps) else None,
+        max_pixels=float(sides.max()) if boxed and len(sides) else None,
+        max_confidence=float(np.abs(mine.scores - other.scores).max(initial=0.0)),
     )
 
 
-def _same(a: Found, b: Found, tolerance: Tolerance) -> bool:
-    if a.class_id != b.class_id or abs(a.confidence - b.confidence) > tolerance.confidence:
-        return False
-    if a.box is None or b.box is None:
-        return a.box is b.box
-    return iou(a.box, b.box) >= tolerance.iou or side_difference(a.box, b.box) <= tolerance.pixels
+def _partners(a: Table, b: Table, limits: Tolerance) -> npt.NDArray[np.intp]:
+    """For each row of `a` the nearest free row of `b` that is the same prediction within the limits, or -1."""
+    free: Flags = np.ones(len(b.scores), np.bool_)
+    partner = np.full(len(a.scores), -1, np.intp)
+    for row in range(len(a.scores)):
+        confidence = np.abs(b.scores - a.scores[row])
+        can = free & (b.classes == a.classes[row]) & (confidence <= limits.confidence)
+        if not can.any():
+            continue
+        sides = np.abs(b.boxes - a.boxes[row]).max(axis=1)
+        can &= (sides <= limits.pixels) | (iou(a.boxes[row][None], b.boxes) >= limits.iou)
+        if can.any():
+            best = int(np.where(can, sides + confidence, np.inf).argmin())
+            partner[row], free[best] = best, False
+    return partner
 
 
-def _distance(a: Found, b: Found) -> float:
-    boxes = side_difference(a.box, b.box) if a.box and b.box else 0.0
-    return boxes + abs(a.confidence - b.confidence)
+def _shortest(boxes: Floats) -> Floats:
+    return np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
 
 
-def _on_edge(
-    found: Found, lists: tuple[Sequence[Found], Sequence[Found]], tolerance: Tolerance, threshold: float, limit: int
-) -> bool:
-    ends = [threshold] + [min(f.confidence for f in each) for each in lists if len(each) >= limit]
-    return found.confidence <= max(ends) + tolerance.confidence / 10
-
-
-def _shortest(box: Box) -> float:
-    return min(box[2] - box[0], box[3] - box[1])
-
-
-def side_difference(a: Box, b: Box) -> float:
-    """The largest distance of two corresponding sides, in pixels."""
-    return max(abs(p - q) for p, q in zip(a, b, strict=True))
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union; 1 for equal boxes, however small."""
-    if a == b:
-        return 1.0
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / union if union > 0 else 0.0
+def iou(a: Floats, b: Floats) -> Floats:
+    """Intersection over union, row by row; 0 for empty boxes."""
+    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    union = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1) - shared
+    overlap: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return overlap

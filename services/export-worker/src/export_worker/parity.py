@@ -61,14 +61,14 @@ class Candidate:
 
     def prepared(self, tensor: Array) -> Array:
         """The tensor that reaches the model itself, whatever of the preprocessing the graph does."""
-        before = self.artefact.graph.before
+        pixels = self.artefact.graph.pixels
         with torch.inference_mode():
-            made: Array = before(torch.from_numpy(tensor)).numpy()
+            made: Array = pixels(torch.from_numpy(tensor.copy())).numpy()
         return made
 
     def expected(self, raw: Array) -> Array:
         with torch.inference_mode():
-            made: Array = self.artefact.graph.after(torch.from_numpy(raw)).numpy()
+            made: Array = self.artefact.graph.suppression(torch.from_numpy(raw)).numpy()
         return made
 
 

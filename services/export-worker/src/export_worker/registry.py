@@ -33,11 +33,7 @@ LAYERS: dict[ExportFormat, str] = {
 BEGIN = "export_worker.loaded:begin"
 VERIFIER = "export_worker.parity:verify"
 
-WARMERS: dict[Framework, str] = {
-    Framework.ULTRALYTICS: "export_worker.frameworks.ultralytics:warm",
-    Framework.TIMM: "export_worker.frameworks.timm:warm",
-    Framework.HUGGINGFACE: "export_worker.frameworks.huggingface:warm",
-}
+WARMER = "export_worker.warmup:warm"
 
 
 def route(target: ExportFormat) -> list[str]:

@@ -58,7 +58,7 @@ def _export(
     embedding: Embedding, example: torch.Tensor, path: Path, options: OnnxOptions, axes: dict[str, dict[int, str]]
 ) -> None:
     try:
-        with warnings.catch_warnings(), torch.inference_mode():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 embedding.graph, (example,), str(path), dynamo=False, opset_version=options.opset_version,

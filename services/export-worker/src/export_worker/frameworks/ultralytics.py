@@ -48,10 +48,6 @@ CONFIDENCE, IOU, MAX_DETECTIONS = 0.25, 0.7, 300
 """Defaults of Ultralytics' predict mode."""
 
 
-def warm() -> None:
-    """Nothing beyond this module's imports."""
-
-
 def load(work: Work) -> Work:
     """The checkpoint as `Loaded`; raises Permanent for a file that is damaged, of another framework or of another task."""
     model, size_bytes = _open(work.checkpoint)

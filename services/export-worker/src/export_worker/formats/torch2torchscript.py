@@ -1,0 +1,105 @@
+"""torch module to TorchScript, traced or scripted; submodules keep their names, so that a difference can be located."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from msgspec import structs
+
+from contracts.errors import Permanent
+from contracts.export_options import TorchScriptOptions
+from contracts.keys import MODEL_FILES
+from contracts.model_package import TensorSpec
+from contracts.vocabulary import ExportFormat
+from export_worker.checkpoints import error_line
+from export_worker.graph import Embedding, dry_run
+from export_worker.loaded import Artefact, Work
+
+INPUT = "images"
+
+
+def convert(work: Work) -> Work:
+    """Writes output/model.torchscript; raises Permanent for what tracing, scripting or the options cannot do."""
+    loaded, options = work.need_loaded(), work.request.options
+    if not isinstance(options, TorchScriptOptions):
+        raise TypeError(f"options of {type(options).__name__} reached the TorchScript converter")
+    embedding = Embedding(loaded, options, onnx=False)
+    example = embedding.example(loaded, options.batch_size)
+    expected = dry_run(embedding, example)
+    work.progress(0.2, f"TorchScript by {options.method}")
+    path = work.output / MODEL_FILES[ExportFormat.TORCHSCRIPT]
+    _save(embedding, example, options, path)
+    work.progress(0.8, "Reading the file back")
+    dynamic = _takes_other_batches(path, embedding, example)
+    artefact = Artefact(
+        path=path,
+        export_format=ExportFormat.TORCHSCRIPT,
+        graph=embedding.graph,
+        preprocessing=embedding.preprocessing,
+        postprocessing=embedding.postprocessing,
+        input_spec=_input_spec(example, nhwc=embedding.embedded, dynamic=dynamic),
+        output_specs=(_output_spec(path, example, embedding, expected, dynamic=dynamic),),
+        toolchain={"torch": str(torch.__version__)},
+        dynamic_batch=dynamic,
+        dynamic_size=False,
+        batch=options.batch_size,
+    )
+    return structs.replace(work, artefact=artefact)
+
+
+def _save(embedding: Embedding, example: torch.Tensor, options: TorchScriptOptions, path: Path) -> None:
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            if options.method == "script":
+                module = torch.jit.script(embedding.graph)
+            else:
+                module = torch.jit.trace(embedding.graph, example, check_trace=False, strict=False)
+            torch.jit.save(module, str(path))
+    except Exception as error:  # the compiler raises whatever its front end stumbles over
+        if options.method == "trace":
+            raise Permanent("conversion_failed", f"torch.jit.trace: {error_line(error)}") from error
+        raise Permanent(
+            "unsupported",
+            f"export_config.method: this model cannot be scripted: {error_line(error)}",
+            hint='What works: "trace".',
+        ) from error
+
+
+def _takes_other_batches(path: Path, embedding: Embedding, example: torch.Tensor) -> bool:
+    """Whether the saved program gives for a batch one larger what the source gives; a trace may have fixed the batch."""
+    larger = torch.cat([example, example[:1]])
+    try:
+        with torch.inference_mode():
+            made = torch.jit.load(str(path), map_location="cpu")(larger)
+            wanted = embedding.graph(larger)
+    except RuntimeError:
+        return False
+    return bool(made.shape == wanted.shape and torch.allclose(made, wanted, rtol=1e-4, atol=1e-4))
+
+
+def _input_spec(example: torch.Tensor, *, nhwc: bool, dynamic: bool) -> TensorSpec:
+    shape = tuple(example.shape)
+    return TensorSpec(
+        name=INPUT,
+        shape=(-1 if dynamic else shape[0], *shape[1:]),
+        dtype=str(example.dtype).removeprefix("torch."),
+        format="NHWC" if nhwc else "NCHW",
+        description="uint8 RGB pixels" if nhwc else "normalised RGB",
+    )
+
+
+def _output_spec(
+    path: Path, example: torch.Tensor, embedding: Embedding, expected: torch.Tensor, *, dynamic: bool
+) -> TensorSpec:
+    """As the saved program answers; raises Permanent("conversion_failed") if that is not what the source answers."""
+    with torch.inference_mode():
+        output = torch.jit.load(str(path), map_location="cpu")(example)
+    if not isinstance(output, torch.Tensor) or output.shape != expected.shape:
+        raise Permanent("conversion_failed", "the saved program answers with another number or shape of tensors.")
+    return TensorSpec(
+        name=embedding.output_name,
+        shape=(-1 if dynamic else output.shape[0], *output.shape[1:]),
+        dtype=str(output.dtype).removeprefix("torch."),
+        format=embedding.output_format,
+    )
