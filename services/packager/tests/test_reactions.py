@@ -2,7 +2,9 @@
 
 import asyncio
 import io
-import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from uuid import uuid4
@@ -10,14 +12,19 @@ from uuid import uuid4
 import httpx
 import msgspec
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts import keys
 from contracts.envelope import event_id
 from contracts.events import ExportCancelledV1, ExportFailedV1, ExportProgressedV1, ModelExportedV1, PackageBuiltV1
+from contracts.model_package import ModelMetadata
 from contracts.subjects import base_subject
 from packager.app import DURABLE, run_app
 from packager.settings import Settings
 from servicekit.servers import free_ports
+from servicekit.telemetry import Telemetry
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.integration
@@ -37,8 +44,11 @@ DESIGN_TREE = {
 }
 
 
+BIG = 48 << 20
+
+
 class Told:
-    """Every fact that the packager has stated."""
+    """Every fact on the bus, and the ids of those asked for."""
 
     def __init__(self, bus) -> None:
         self._bus = bus
@@ -95,7 +105,7 @@ async def test_an_exported_model_becomes_a_package(bus, object_store, settings, 
         await eventually(lambda: settled(bus))
     (fact,) = await told.of(PackageBuiltV1)
     assert (fact.job_id, fact.attempt, fact.proof) == (job_id, 1, event.proof)
-    assert told.ids == [event_id(PackageBuiltV1, job_id, 1)]
+    assert set(told.ids) == {event_id(PackageBuiltV1, job_id, 1)}
     assert fact.package.key == f"exports/{job_id}/export-package.zip"
     assert fact.model.key == f"exports/{job_id}/model.onnx"
     assert fact.model.sha256 == event.model.sha256
@@ -106,7 +116,7 @@ async def test_an_exported_model_becomes_a_package(bus, object_store, settings, 
     with zipfile.ZipFile(io.BytesIO(stored)) as archive:
         names = set(archive.namelist())
         assert names >= DESIGN_TREE
-        assert json.loads(archive.read("metadata.json")) == msgspec.to_builtins(fact.metadata, str_keys=True)
+        assert msgspec.json.decode(archive.read("metadata.json"), type=ModelMetadata) == fact.metadata
         root = keys.export_root(job_id)
         loose = {info.key.removeprefix(root) for info in await object_store.list(root)}
         assert {name for name in loose if not name.startswith("attempts/")} == names | {keys.PACKAGE, keys.LOG}
@@ -131,9 +141,7 @@ async def test_a_repetition_gives_the_same_bytes_and_the_same_event(
         async with run_app(settings, telemetry):
             await eventually(lambda: settled(bus))
         packages.append(await object_store.get_bytes(keys.export_file(job_id, keys.PACKAGE), 1 << 26))
-        leases = await bus.kv("leases")
-        for key in await leases.keys():
-            await leases.purge(key)
+        await bus.jetstream.delete_key_value("leases")
     assert packages[0] == packages[1]
     assert len(await told.of(PackageBuiltV1)) == 1, "the bus keeps one fact of the same id"
 
@@ -203,3 +211,57 @@ async def test_a_job_survives_a_stop_of_the_packager(bus, object_store, settings
 
 async def _all(told, events: list[ModelExportedV1]) -> bool:
     return len(await told.of(PackageBuiltV1)) == len(events)
+
+
+async def big_job(object_store, artefact, job_id):
+    """A job whose artefacts take a while to move."""
+    with artefact.files["model.onnx"].open("ab") as file:
+        file.write(os.urandom(BIG))
+    return await artefact.store(object_store, job_id)
+
+
+async def test_a_packager_killed_in_the_middle_loses_nothing(bus, object_store, settings, telemetry, artefact, told):
+    job_id = uuid4()
+    settings = msgspec.structs.replace(settings, ack_wait_s=2.0)
+    await publish(bus, await big_job(object_store, artefact, job_id))
+    env = {f"MODELPORT_{name.upper()}": str(value) for name, value in msgspec.structs.asdict(settings).items() if value}
+    process = subprocess.Popen([sys.executable, "-m", "packager"], env={**os.environ, **env})
+    try:
+        await eventually(lambda: _any(told, ExportProgressedV1))
+    finally:
+        process.kill()
+        process.wait()
+    assert not await told.of(PackageBuiltV1)
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(told, PackageBuiltV1))
+        await eventually(lambda: settled(bus))
+    (fact,) = await told.of(PackageBuiltV1)
+    assert fact.model.size_bytes > BIG
+    assert await object_store.exists(fact.package.key)
+
+
+async def test_a_cancel_stops_a_running_job(bus, object_store, settings, telemetry, artefact, told):
+    job_id = uuid4()
+    await publish(bus, await big_job(object_store, artefact, job_id))
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(told, ExportProgressedV1))
+        await bus.publish(ExportCancelledV1(job_id=job_id), subject_id=job_id, sequence=1)
+        await eventually(lambda: settled(bus))
+    assert not await told.of(PackageBuiltV1)
+    assert not await told.of(ExportFailedV1)
+    assert not await object_store.exists(keys.export_file(job_id, keys.PACKAGE))
+
+
+async def test_each_step_has_its_span(bus, object_store, settings, artefact, told):
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    await publish(bus, await artefact.store(object_store, uuid4()))
+    async with run_app(settings, Telemetry("packager", provider)):
+        await eventually(lambda: _any(told, PackageBuiltV1))
+        await eventually(lambda: settled(bus))
+    found = {span.name: span for span in spans.get_finished_spans()}
+    steps = ("fetch artefacts", "assemble package", "upload package", "publish PackageBuiltV1")
+    parent = found[f"process {DURABLE}"]
+    for name in steps:
+        assert found[name].parent.span_id == parent.context.span_id

@@ -48,6 +48,8 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
             on_exhausted=reactions.on_exhausted,
             lease_key=lambda event, _meta: f"package.{event.job_id}.{event.attempt}",
             slots=settings.slots,
+            ack_wait_s=settings.ack_wait_s,
+            heartbeat_s=settings.ack_wait_s / 3,
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop, STOP_GRACE_S)

@@ -10,8 +10,12 @@ from servicekit.settings import BusSettings, HttpSettings, S3Settings
 
 
 class Settings(BusSettings, S3Settings, HttpSettings, frozen=True, kw_only=True):
-    """`work_dir` holds the package while it is built, `slots` of them side by side; `model_max_bytes` bounds one model."""
+    """`work_dir` holds the package while it is built, `slots` of them side by side; `model_max_bytes` bounds one model.
+
+    A packager that is silent for `ack_wait_s` counts as dead, and its jobs are done by another.
+    """
 
     work_dir: str = str(Path(tempfile.gettempdir()) / "modelport-packager")
     slots: Annotated[int, Meta(ge=1, le=64)] = 2
     model_max_bytes: Annotated[int, Meta(gt=0)] = 16 << 30
+    ack_wait_s: Annotated[float, Meta(ge=1)] = 30.0
