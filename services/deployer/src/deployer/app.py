@@ -22,6 +22,8 @@ from servicekit.telemetry import Telemetry
 SERVICE = "deployer"
 DURABLE = "deployer-requests"
 SLOTS = 2
+STOP_TRIES = 10
+STOP_TRY_S = 0.3
 
 
 @asynccontextmanager
@@ -37,7 +39,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
 
         desired = Desired()
         follower = follow(bus, FACTS, desired.on_fact, since="start")
-        stack.push_async_callback(follower.stop)
+        stack.push_async_callback(stop_following, follower)
         checks = {"bus": bus.check, "storage": store.check, "triton": triton.check, "replay": _caught_up(follower)}
         health = await stack.enter_async_context(HealthServer(settings.host, settings.port, checks))
         await follower.caught_up()
@@ -61,6 +63,17 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         reconciler = Reconciler(desired, triton, endpoint, telemetry, every_s=settings.reconcile_s)
         stack.push_async_callback(_cancel, asyncio.create_task(reconciler.run()))
         yield health
+
+
+async def stop_following(follower: Follower) -> None:
+    """Stop it for sure: nats-py can swallow a cancellation that meets the end of its wait, so ask again."""
+    for _ in range(STOP_TRIES):
+        try:
+            async with asyncio.timeout(STOP_TRY_S):
+                await follower.stop()
+            return
+        except TimeoutError:
+            continue
 
 
 def _caught_up(follower: Follower) -> Check:

@@ -9,7 +9,7 @@ from contracts.errors import ModelportError, Transient
 from contracts.events.deployment import DeploymentRequestedV1
 from deployer.desired import Desired
 from deployer.strategies import Strategy
-from deployer.triton import LOADING, READY, Triton
+from deployer.triton import Triton
 from servicekit.telemetry import Telemetry
 
 PREFIX = "d-"
@@ -45,18 +45,18 @@ class Reconciler:
 
     async def once(self) -> None:
         """Reload what is lost, unload what is strange; Transient while Triton is away."""
-        index = await self._triton.index()
+        loaded = await self._triton.loaded()
         for name, request in self._desired.proven().items():
-            if index.get(name) not in (READY, LOADING) and self._is_due(request):
+            if name not in loaded and self._is_due(request):
                 await self._reload(name, request)
-        for name, state in index.items():
-            if name.startswith(PREFIX) and state == READY and name not in self._desired.wanted():
+        for name in loaded:
+            if name.startswith(PREFIX) and name not in self._desired.wanted():
                 _log.warning("unloading %s: no deployment wants it", name)
                 await self._triton.unload(name)
 
     async def _reload(self, name: str, request: DeploymentRequestedV1) -> None:
         async with self._desired.lock(request.deployment_id):
-            if self._desired.proven().get(name) is not request or (await self._triton.index()).get(name) == READY:
+            if self._desired.proven().get(name) is not request or name in await self._triton.loaded():
                 return
             _log.warning("loading %s again: Triton lost it", name)
             with self._telemetry.span("reload model", deployment_id=str(request.deployment_id)):

@@ -12,6 +12,6 @@ class Settings(BusSettings, S3Settings, HttpSettings, frozen=True, kw_only=True)
 
     triton_grpc_url: str
     triton_threads: Annotated[int, Meta(ge=0, le=256)] = 0
-    load_timeout_s: Annotated[float, Meta(gt=0)] = 300.0
+    load_timeout_s: Annotated[float, Meta(gt=0)] = 120.0
     reconcile_s: Annotated[float, Meta(gt=0)] = 3.0
     model_max_bytes: Annotated[int, Meta(gt=0)] = 2 << 30

@@ -53,8 +53,12 @@ class PlatformEndpoint:
         await self._triton.wait_live(LIVE_PATIENCE_S)
         started = time.monotonic()
         await self._triton.load(config, {f"{request.model_version}/{config.default_model_filename}": model})
-        spec = request.metadata.input_spec
-        await self._triton.warm_up(config, warm_up_shape(request.metadata), spec.dtype)
+        try:
+            shape, dtype = warm_up_shape(request.metadata), request.metadata.input_spec.dtype
+            await self._triton.warm_up(config, shape, dtype)
+        except Permanent:
+            await self._triton.unload(config.name)
+            raise
         return DeploymentActivatedV1(
             deployment_id=request.deployment_id,
             generation=request.generation,

@@ -1,4 +1,4 @@
-"""Triton's model control over gRPC: load with inline bytes, unload, index, one warm-up inference.
+"""Triton's model control over gRPC: load with inline bytes, unload, what is loaded, one warm-up inference.
 
 What Triton says is kept for the operator without the paths of its machine.
 """
@@ -21,8 +21,6 @@ from deployer.model_config import ModelConfig
 CALL_S = 10.0
 POLL_S = 0.1
 CAUSE_CHARS = 500
-READY = "READY"
-LOADING = "LOADING"
 
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 _PATH = re.compile(r"(?<![\w/])(?:\w+://\S+|~?(?:/[\w.@+-]+){2,}/?)")
@@ -63,15 +61,14 @@ class Triton:
                     raise
             await asyncio.sleep(POLL_S * 5)
 
-    async def index(self) -> dict[str, str]:
-        """State of every model that Triton knows; one with several versions counts by its best."""
-        with _errors("Triton's index cannot be read"):
-            answer = await self._client.get_model_repository_index(client_timeout=CALL_S)
-        states: dict[str, str] = {}
-        for model in answer.models:
-            if states.get(model.name) != READY:
-                states[model.name] = model.state
-        return states
+    async def loaded(self) -> set[str]:
+        """Names of the models that are ready.
+
+        Read from the statistics: the repository index leaves out what was loaded from bytes.
+        """
+        with _errors("Triton's statistics cannot be read"):
+            answer = await self._client.get_inference_statistics(client_timeout=CALL_S)
+        return {model.name for model in answer.model_stats}
 
     async def load(self, config: ModelConfig, files: Mapping[str, bytes]) -> None:
         """Load, or replace, a model from bytes; `files` maps `<version>/<file name>` to content.
@@ -100,7 +97,7 @@ class Triton:
         with _errors("Triton could not unload the model"):
             await self._client.unload_model(name, unload_dependents=True, client_timeout=CALL_S)
         deadline = asyncio.get_running_loop().time() + patience_s
-        while (await self.index()).get(name, "UNAVAILABLE") != "UNAVAILABLE":
+        while name in await self.loaded():
             if asyncio.get_running_loop().time() > deadline:
                 raise Transient("unavailable", "The model is still unloading.")
             await asyncio.sleep(POLL_S)

@@ -32,6 +32,8 @@ from servicekit.telemetry import Telemetry
 
 SERVICE = "inference-proxy"
 LAST_FLUSH_S = 2.0
+STOP_TRIES = 10
+STOP_TRY_S = 0.3
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
             stack.push_async_callback(_cancel, asyncio.create_task(_repeat(flush, settings.flush_s)))
         routes = RouteTable()
         follower = follow(bus, FACTS, routes.on_fact, since="start")
-        stack.push_async_callback(follower.stop)
+        stack.push_async_callback(stop_following, follower)
         yield Api(
             Parts(
                 routes=routes,
@@ -117,6 +119,17 @@ async def _cancel(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+async def stop_following(follower: Follower) -> None:
+    """Stop it for sure: nats-py can swallow a cancellation that meets the end of its wait, so ask again."""
+    for _ in range(STOP_TRIES):
+        try:
+            async with asyncio.timeout(STOP_TRY_S):
+                await follower.stop()
+            return
+        except TimeoutError:
+            continue
 
 
 def _caught_up(follower: Follower) -> Check:
