@@ -11,7 +11,7 @@ from contracts import model_package as mp
 from contracts.vocabulary import Decoder, Proof
 from packager import readme
 
-MARKDOWN = MarkdownIt("commonmark").enable("table")
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def html(metadata):
@@ -42,7 +42,7 @@ def test_what_was_measured_is_told(artefact):
         "verified",
         "32 inputs, 16 of them not square",
         "40 of 40",
-        "1e\\-05",
+        "1e-05",
         "1.50 ms",
         "2.00 MB",
         "ab" * 32,
@@ -75,6 +75,12 @@ def test_every_decoder_has_its_sentence(artefact, decoder, performance):
 
 def test_every_proof_has_its_meaning():
     assert set(readme.PROOFS) == set(Proof)
+
+
+@pytest.mark.parametrize("text", ["https://evil.example", "www.evil.example", "HTTP://evil", "me@evil.example"])
+def test_bare_addresses_are_broken_up_so_that_no_renderer_links_them(text):
+    assert text not in readme.escape(text)
+    assert text in MARKDOWN.render(readme.escape(text))
 
 
 @pytest.mark.parametrize("text", ["", "\n\t ", "\u2028"])

@@ -1,5 +1,6 @@
 """README.md of one package: this very model, its input, thresholds, classes, parity, size and speed, as measured."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -12,7 +13,7 @@ from contracts.vocabulary import Decoder, Proof
 
 CLASSES_SHOWN = 100
 _TEXT_SHOWN = 120
-_PUNCTUATION = frozenset("\\`*_{}[]<>()#+-.!|~$&:@\"'/=")
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>#!|~$&@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
 _DETECTORS = {Decoder.YOLO_V8, Decoder.YOLO_END2END}
 PROOFS: dict[Proof, str] = {
     Proof.VERIFIED: "this file was run on its own runtime and compared with the source model",
@@ -59,7 +60,7 @@ def escape(text: object) -> str:
     plain = " ".join(plain.split())
     if len(plain) > _TEXT_SHOWN:
         plain = plain[: _TEXT_SHOWN - 1] + "…"
-    return "".join("\\" + c if c in _PUNCTUATION else c for c in plain) or "(empty)"
+    return _MARKUP.sub(r"\\\g<0>", plain) or "(empty)"
 
 
 def code_block(value: object) -> str:
