@@ -12,7 +12,7 @@ from contracts.events import ExportCancelledV1, ExportRequestedV1
 from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, ExportStage, ExportStatus, Framework, Proof, TaskType
 from gateway.export_job import OPEN, STAGES, TERMINAL, TRANSITIONS, Fact, JobState, apply, expire
-from gateway.testing import Worker
+from gateway.testing.facts import Worker
 
 JOB = UUID(int=1)
 REQUEST = ExportRequestedV1(
@@ -48,10 +48,10 @@ def fold(sequence: list[Fact]) -> JobState:
     return job
 
 
-def test_the_table_covers_every_open_state_and_no_terminal_one():
+def test_the_table_covers_every_open_state_and_no_terminal_one() -> None:
     kinds = {kind for _, kind in TRANSITIONS}
     assert {(status, kind) for status in OPEN for kind in kinds} == set(TRANSITIONS)
-    assert {target for target in TRANSITIONS.values()} == {ExportStatus.RUNNING, *TERMINAL}
+    assert set(TRANSITIONS.values()) == {ExportStatus.RUNNING, *TERMINAL}
 
 
 class AnyStory(RuleBasedStateMachine):
@@ -103,7 +103,7 @@ TestAnyStory.settings = settings(max_examples=200, stateful_step_count=25, deadl
 
 @settings(max_examples=300, deadline=None)
 @given(st.permutations([0, 0, 1, 1, 2, 2, 3, 3]))
-def test_one_successful_attempt_completes_in_any_order(order: list[int]):
+def test_one_successful_attempt_completes_in_any_order(order: list[int]) -> None:
     story = WORKER.story(1)
     job = fold([story[index] for index in order])
     assert job.status is ExportStatus.COMPLETED
@@ -114,22 +114,22 @@ def test_one_successful_attempt_completes_in_any_order(order: list[int]):
 
 @settings(max_examples=200, deadline=None)
 @given(st.permutations(range(6)))
-def test_a_paused_worker_does_not_write_over_its_successor(order: list[int]):
+def test_a_paused_worker_does_not_write_over_its_successor(order: list[int]) -> None:
     """Attempt 1 wakes up at any moment after attempt 2 was heard of."""
-    late = [WORKER.progressed(1, ExportStage.VERIFY, 80), WORKER.exported(1), WORKER.failed(1)]
-    run = [WORKER.progressed(2, ExportStage.FETCH, 1), WORKER.exported(2), WORKER.built(2)]
+    late: list[Fact] = [WORKER.progressed(1, ExportStage.VERIFY, 80), WORKER.exported(1), WORKER.failed(1)]
+    run: list[Fact] = [WORKER.progressed(2, ExportStage.FETCH, 1), WORKER.exported(2), WORKER.built(2)]
     mixed = [(late + run)[index] for index in order]
     job = fold([WORKER.progressed(2, ExportStage.FETCH, 0.5), *mixed])
     assert job.status is ExportStatus.COMPLETED
     assert job.attempt == 2
 
 
-def test_progress_never_goes_back_within_an_attempt():
+def test_progress_never_goes_back_within_an_attempt() -> None:
     job = fold([WORKER.progressed(1, ExportStage.CONVERT, 40), WORKER.progressed(1, ExportStage.LOAD, 20)])
     assert (job.stage, job.progress_percent) == (ExportStage.CONVERT, 40)
 
 
-def test_a_new_attempt_starts_from_nothing():
+def test_a_new_attempt_starts_from_nothing() -> None:
     job = fold([WORKER.exported(1), WORKER.progressed(2, ExportStage.FETCH, 1)])
     assert (job.stage, job.progress_percent, job.attempt) == (ExportStage.FETCH, 1, 2)
     assert job.model is None
@@ -137,6 +137,6 @@ def test_a_new_attempt_starts_from_nothing():
 
 
 @pytest.mark.parametrize("status", TERMINAL)
-def test_expiry_leaves_what_is_over(status: ExportStatus):
+def test_expiry_leaves_what_is_over(status: ExportStatus) -> None:
     job = JobState(status=status)
     assert expire(job, ErrorInfo(code="deadline_exceeded", message="late")) is job

@@ -10,13 +10,13 @@ from gateway.app import ROUTES, describe
 from gateway.openapi import document
 
 
-def test_the_document_is_the_same_each_time_and_needs_no_server():
+def test_the_document_is_the_same_each_time_and_needs_no_server() -> None:
     printed = subprocess.run([sys.executable, "-m", "gateway.openapi"], capture_output=True, check=True).stdout
     assert printed == document(describe())
     assert printed.endswith(b"\n")
 
 
-def test_every_route_is_described_with_its_errors_and_its_scope():
+def test_every_route_is_described_with_its_errors_and_its_scope() -> None:
     paths = json.loads(document(describe()))["paths"]
     operations = [operation for methods in paths.values() for operation in methods.values()]
     assert len(operations) == len(ROUTES)
@@ -28,7 +28,7 @@ def test_every_route_is_described_with_its_errors_and_its_scope():
         assert operation["security"][0]["bearer"] in (["read"], ["write"], ["admin"])
 
 
-def test_the_page_fetches_nothing_from_elsewhere():
+def test_the_page_fetches_nothing_from_elsewhere() -> None:
     page = (files("gateway") / "static" / "openapi.html").read_text()
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
     assert "openapi.json" in page

@@ -1,5 +1,7 @@
 """Jaeger's JSON in a shape that is easy to draw."""
 
+from collections.abc import AsyncIterator
+
 import msgspec
 import pytest
 from aiohttp import web
@@ -38,7 +40,7 @@ JAEGER = {
 }
 
 
-def test_spans_come_by_start_with_parent_service_and_status():
+def test_spans_come_by_start_with_parent_service_and_status() -> None:
     trace = simplify(TRACE, msgspec.json.encode(JAEGER))
     first, second = trace.spans
     assert (first.span_id, first.parent_id, first.service, first.status) == ("a", None, "gateway", "ok")
@@ -49,7 +51,7 @@ def test_spans_come_by_start_with_parent_service_and_status():
 
 
 @pytest.fixture
-async def store(unused_tcp_port: int):
+async def store(unused_tcp_port: int) -> AsyncIterator[Traces]:
     async def answer(request: web.Request) -> web.Response:
         match request.match_info["id"]:
             case "broken":
@@ -72,19 +74,19 @@ async def store(unused_tcp_port: int):
     await runner.cleanup()
 
 
-async def test_traces_are_fetched_from_the_store(store: Traces):
+async def test_traces_are_fetched_from_the_store(store: Traces) -> None:
     assert len((await store.get(TRACE)).spans) == 2
     assert (await store.get("none")).spans == []
 
 
 @pytest.mark.parametrize("trace_id", ["broken", "junk"])
-async def test_a_store_that_fails_is_unavailable(store: Traces, trace_id: str):
+async def test_a_store_that_fails_is_unavailable(store: Traces, trace_id: str) -> None:
     with pytest.raises(Transient) as caught:
         await store.get(trace_id)
     assert caught.value.code == "unavailable"
 
 
-async def test_without_a_store_the_answer_says_how_to_get_one():
+async def test_without_a_store_the_answer_says_how_to_get_one() -> None:
     with pytest.raises(Permanent) as caught:
         await Traces("").get(TRACE)
     assert "MODELPORT_TRACES_URL" in caught.value.hint

@@ -174,7 +174,7 @@ async def get_export_log(parts: Wired, caller: Sender, job_id: Id) -> Response[b
     """The whole log of the last attempt, once it has ended."""
     row = await _require(parts, caller, job_id)
     key = row.state.log.key if row.state.log else keys.attempt_file(job_id, row.state.attempt, keys.LOG)
-    return await _stored(parts, key, LOG_MAX_BYTES, "text/plain; charset=utf-8", "log")
+    return await _stored(parts, key, LOG_MAX_BYTES, MediaType.TEXT, "log")
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}/report", **READ)

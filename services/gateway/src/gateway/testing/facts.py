@@ -1,10 +1,7 @@
-"""For tests: a client of a running gateway, and facts as the other services would state them."""
+"""Facts as the worker, the packager, the deployer and the proxy state them."""
 
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
-
-import httpx
 
 from contracts import keys
 from contracts.errors import ErrorInfo, Permanent
@@ -13,7 +10,6 @@ from contracts.events import (
     DeploymentDeactivatedV1,
     DeploymentFailedV1,
     DeploymentRequestedV1,
-    Event,
     ExportFailedV1,
     ExportProgressedV1,
     ExportRequestedV1,
@@ -39,35 +35,10 @@ from contracts.model_package import (
     TensorSpec,
 )
 from contracts.vocabulary import Decoder, ExportFormat, ExportStage, Framework, Kernel, Proof, ResizeMethod, TaskType
+from gateway.export_job import Fact
 
 SHA = "0" * 64
 SIZE = 3 << 20
-
-
-class Client:
-    """REST with one token; answers are decoded JSON, refusals are `(status, code)` by `refusal`."""
-
-    def __init__(self, http: httpx.AsyncClient, token: str) -> None:
-        self.http = http
-        self.token = token
-
-    async def send(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
-    ) -> httpx.Response:
-        sent = {"Authorization": f"Bearer {self.token}", **(headers or {})} if self.token else (headers or {})
-        return await self.http.request(method, path, json=body, headers=sent)
-
-    async def get(self, path: str) -> Any:
-        return _json(await self.send("GET", path))
-
-    async def post(self, path: str, body: object = None, key: str | None = None) -> Any:
-        return _json(await self.send("POST", path, body, {"Idempotency-Key": key} if key else None))
-
-    async def refusal(self, method: str, path: str, body: object = None) -> tuple[int, str]:
-        """Status and code of an answer that must be a problem."""
-        response = await self.send(method, path, body)
-        assert response.headers["content-type"].startswith("application/problem+json"), response.text
-        return response.status_code, response.json()["code"]
 
 
 def metadata(job_id: UUID, version: int = 1, proof: Proof = Proof.VERIFIED) -> ModelMetadata:
@@ -160,7 +131,7 @@ class Worker:
         error = ErrorInfo.of(Permanent(code, "the converter met an operator it does not know"), stage="convert")
         return ExportFailedV1(job_id=self.request.job_id, attempt=attempt, error=error)
 
-    def story(self, attempt: int = 1) -> list[Event]:
+    def story(self, attempt: int = 1) -> list[Fact]:
         """A whole successful run."""
         return [
             self.progressed(attempt, ExportStage.FETCH, 5),
@@ -207,8 +178,3 @@ def used(deployment_id: UUID, user_id: UUID, requests: int, milliseconds: float)
         first_request_at=now,
         last_request_at=now,
     )
-
-
-def _json(response: httpx.Response) -> Any:
-    assert response.status_code < 300, f"{response.request.method} {response.request.url}: {response.text}"
-    return response.json() if response.content else None

@@ -1,0 +1,1 @@
+"""Doubles for tests: the services around the gateway, and a client of it."""

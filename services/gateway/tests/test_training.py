@@ -1,0 +1,179 @@
+"""Uploads and trainings: over REST and from the bus, by the same rules."""
+
+import hashlib
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from contracts import keys
+from contracts.events import TrainingCompletedV1
+from contracts.events.training import ExportWish
+from contracts.vocabulary import ExportFormat, Framework, TaskType
+from gateway.reactions import durable
+from gateway.testing.outside import Client, Gateway, until
+
+pytestmark = pytest.mark.integration
+PATH = "/api/v1/training"
+CONTENT = b"the weights of a model"
+
+
+def body(uri: str) -> dict[str, object]:
+    return {
+        "framework": "timm",
+        "task_type": "image_classification",
+        "model_name": "resnet18",
+        "checkpoint_path": uri,
+        "config": {"image_size": [224, 224]},
+    }
+
+
+async def uploaded(client: Client, filename: str = "model.pt") -> str:
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    asked = {"filename": filename, "size_bytes": len(CONTENT), "sha256": digest}
+    ticket = await client.post("/api/v1/uploads", asked)
+    async with httpx.AsyncClient() as plain:
+        put = await plain.put(ticket["upload_url"], content=CONTENT, headers=ticket["headers"])
+    assert put.status_code == 200, put.text
+    return str(ticket["uri"])
+
+
+async def test_an_upload_becomes_a_training(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    uri = await uploaded(client, "../../runs\\best.pt")
+    me = await client.get("/api/v1/users/me")
+    assert uri.startswith(f"s3://{gateway.parts.objects.bucket}/uploads/{me['id']}/")
+    assert uri.endswith("/best.pt")
+    made = await client.post(PATH, body(uri))
+    assert await client.get(f"{PATH}/{made['id']}") == made
+    assert (await client.get(PATH))["items"] == [made]
+    assert (await client.get(f"{PATH}?framework=ultralytics"))["items"] == []
+    assert (await client.get(f"{PATH}/{made['id']}/exports"))["items"] == []
+    assert made["config"] == {"image_size": [224, 224]}
+
+
+async def test_an_upload_takes_only_what_was_announced(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    asked = {"filename": "a.pt", "size_bytes": 4, "sha256": hashlib.sha256(b"good").hexdigest()}
+    ticket = await client.post("/api/v1/uploads", asked)
+    async with httpx.AsyncClient() as plain:
+        put = await plain.put(ticket["upload_url"], content=b"evil", headers=ticket["headers"])
+        assert put.status_code >= 400
+        elsewhere = ticket["upload_url"].replace("a.pt", "b.pt")
+        put = await plain.put(elsewhere, content=b"good", headers=ticket["headers"])
+        assert put.status_code == 403
+
+
+async def test_a_folder_in_the_store_is_a_checkpoint_too(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    me = await client.get("/api/v1/users/me")
+    root = f"uploads/{me['id']}/{uuid4()}/vit"
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        await gateway.parts.objects.put_bytes(f"{root}/{name}", b"{}")
+    uri = f"s3://{gateway.parts.objects.bucket}/{root}/"
+    made = await client.post(PATH, body(uri) | {"framework": "huggingface"})
+    assert made["checkpoint_path"] == uri.rstrip("/")
+
+
+async def test_only_ones_own_uploads_can_be_registered(gateway: Gateway) -> None:
+    owner, stranger = await gateway.tenant(), await gateway.tenant()
+    uri = await uploaded(owner)
+    bucket = gateway.parts.objects.bucket
+    me = await owner.get("/api/v1/users/me")
+    foreign = [
+        f"s3://another-bucket/uploads/{me['id']}/a.pt",
+        f"s3://{bucket}/exports/{uuid4()}/model.onnx",
+        f"s3://{bucket}/uploads/{me['id']}/../{uuid4()}/a.pt",
+        f"s3://{bucket}/uploads/{me['id']}",
+        f"s3://{bucket}@evil.example/uploads/{me['id']}/a.pt",
+        f"S3://{bucket}/uploads/{me['id']}/a.pt",
+        "http://169.254.169.254/latest/meta-data",
+        "file:///etc/passwd",
+        f"s3://{bucket}/uploads/{me['id']}/a\u0000b.pt",
+        f"s3://{bucket}//uploads/{me['id']}/a.pt",
+    ]
+    for path in foreign:
+        assert await owner.refusal("POST", PATH, body(path)) == (400, "invalid_uri"), path
+    assert await stranger.refusal("POST", PATH, body(uri)) == (400, "invalid_uri")
+    missing = f"s3://{bucket}/uploads/{me['id']}/{uuid4()}/a.pt"
+    assert await owner.refusal("POST", PATH, body(missing)) == (422, "object_missing")
+    assert (await gateway.admin.post(PATH, body(uri)))["checkpoint_path"] == uri
+
+
+async def test_sizes_keep_to_the_tier(gateway: Gateway) -> None:
+    free = await gateway.tenant("free")
+    asked = {"filename": "a.pt", "size_bytes": (1 << 30) + 1, "sha256": "0" * 64}
+    assert await free.refusal("POST", "/api/v1/uploads", asked) == (422, "checkpoint_too_large")
+    assert (await (await gateway.tenant("pro")).send("POST", "/api/v1/uploads", asked)).status_code == 201
+
+
+async def test_the_bus_registers_a_training_and_starts_its_export(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    event = await completed(gateway, client)
+    await gateway.publish(event, event)
+
+    async def exported() -> object:
+        found = (await client.get("/api/v1/export/jobs"))["items"]
+        return found or None
+
+    await until(exported)
+    made = await client.get(f"{PATH}/{event.training_job_id}")
+    assert made["model_name"] == "shapes"
+    (job,) = (await client.get(f"{PATH}/{event.training_job_id}/exports"))["items"]
+    assert (job["export_format"], job["version"], job["version_tag"]) == ("onnx", 1, "nightly")
+    assert job["trace_id"]
+    assert (await gateway.requested(job["id"])).classes == ["circle", "square"]
+
+
+async def test_a_training_told_again_under_another_event_id_has_no_second_effect(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    event = await completed(gateway, client)
+    for identity in ("first", "second"):
+        await gateway.parts.bus.publish(event, subject_id=event.training_job_id, event_id=identity)
+
+    async def both() -> object:
+        return await gateway.parts.pool.fetchval("SELECT count(*) FROM inbox") == 2 or None
+
+    await until(both)
+    assert len((await client.get("/api/v1/export/jobs"))["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"checkpoint_path": "s3://elsewhere/a.pt"}, "invalid_uri"),
+        ({"user_id": UUID(int=5)}, "not_found"),
+        ({"export": ExportWish(export_format=ExportFormat.ONNX, export_config={"opset": 17})}, "invalid_request"),
+        ({"export": ExportWish(export_format=ExportFormat.COREML)}, "unsupported"),
+    ],
+)
+async def test_an_event_that_cannot_be_right_is_kept_with_its_reason(
+    gateway: Gateway, changes: dict[str, object], code: str
+) -> None:
+    client = await gateway.tenant()
+    event = await completed(gateway, client, **changes)
+    await gateway.publish(event)
+    subject = f"deadletter.{durable(TrainingCompletedV1)}"
+
+    async def dead() -> object:
+        return await gateway.messages(subject) or None
+
+    await until(dead)
+    letter = await gateway.parts.bus.jetstream.get_last_msg("DEADLETTER", subject)
+    assert letter.headers is not None
+    assert letter.headers["modelport-reason-code"] == code
+
+
+async def completed(gateway: Gateway, client: Client, **changes: object) -> TrainingCompletedV1:
+    me = await client.get("/api/v1/users/me")
+    fields: dict[str, object] = {
+        "training_job_id": uuid4(),
+        "user_id": UUID(me["id"]),
+        "framework": Framework.ULTRALYTICS,
+        "task_type": TaskType.OBJECT_DETECTION,
+        "model_name": "shapes",
+        "checkpoint_path": f"s3://{gateway.parts.objects.bucket}/{keys.export_file(uuid4(), 'trained/best.pt')}",
+        "classes": ["circle", "square"],
+        "export": ExportWish(export_format=ExportFormat.ONNX, version_tag="nightly"),
+    }
+    return TrainingCompletedV1(**{**fields, **changes})  # type: ignore[arg-type]  # checked by the struct's decoder
