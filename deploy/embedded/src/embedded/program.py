@@ -29,7 +29,10 @@ Probe = Callable[[], Awaitable[None]]
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """`env` is the whole environment; `ports` must be free before a start; `before` runs to its end at the first start."""
+    """`env` is the whole environment; `ports` must be free before a start.
+
+    Before the first start, `clear` removes what a killed predecessor left and the commands of `before` run to their end.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -37,6 +40,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str]
     ports: tuple[int, ...]
     ready: Probe
+    clear: Callable[[], None] = lambda: None
     before: tuple[ServerCommand, ...] = ()
     stop_signal: str = "SIGTERM"
     stop_grace_s: float = 6.0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import msgspec
+import psutil
 
 from embedded.ports import Ports
 from embedded.program import Probe, Program, accepts_queries, answers, syncs_every_write
@@ -44,7 +45,19 @@ def _postgres(folder: Path, ports: Ports, secrets: Secrets, environment: dict[st
         before = (initdb_command(folder, user=USER, password=secrets.postgres_password),)
     command = postgres_command(folder, port=ports.postgres, max_connections=POSTGRES_MAX_CONNECTIONS)
     ready = accepts_queries(dsn(ports, secrets, database="postgres"))
-    return _program(command, environment, (ports.postgres,), ready, before)
+    program = _program(command, environment, (ports.postgres,), ready, before)
+    return msgspec.structs.replace(program, clear=lambda: _clear_lock(folder / "data" / "postmaster.pid"))
+
+
+def _clear_lock(path: Path) -> None:
+    """A killed postmaster's lock file, once its process is gone: PostgreSQL takes a zombie for a living one."""
+    try:
+        pid = int(path.read_text().split()[0])
+        alive = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        alive = False
+    if not alive:
+        path.unlink(missing_ok=True)
 
 
 def _trace_sink(home: Path, ports: Ports, environment: dict[str, str]) -> Program:

@@ -38,6 +38,7 @@ class Supervised:
         """Return when the program is ready; StartError says why it is not and shows the end of its log."""
         _rotate(self.log)
         await self._demand_ports(patience_s=0.5)
+        self.program.clear()
         for command in self.program.before:
             await self._run_to_end(command)
         process = await self._spawn()

@@ -34,7 +34,6 @@ def triton_program(serving: Path, home: Path, ports: Ports, environment: dict[st
     models.mkdir(parents=True, exist_ok=True)
     build_backends(serving, backends)
     prefix = f"modelport-{ports.triton_http}-"
-    _drop_shared_memory(prefix)
     flags = {
         "model-repository": models,
         "backend-directory": backends,
@@ -58,6 +57,7 @@ def triton_program(serving: Path, home: Path, ports: Ports, environment: dict[st
         env=_surroundings(serving, environment),
         ports=(ports.triton_http, ports.triton_grpc, ports.triton_metrics),
         ready=answers(f"http://{LOOPBACK}:{ports.triton_http}/v2/health/ready"),
+        clear=lambda: _drop_shared_memory(prefix),
         stop_grace_s=7.0,
     )
 

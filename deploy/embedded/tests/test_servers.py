@@ -1,0 +1,39 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from embedded.servers import _clear_lock
+
+
+def lock_of(folder: Path, pid: int) -> Path:
+    path = folder / "postmaster.pid"
+    path.write_text(f"{pid}\n/some/folder\n")
+    return path
+
+
+def test_the_lock_of_a_dead_postmaster_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    path = lock_of(tmp_path, gone.pid)
+    _clear_lock(path)
+    assert not path.exists()
+
+
+def test_the_lock_of_a_zombie_is_removed(tmp_path: Path) -> None:
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    path = lock_of(tmp_path, zombie.pid)
+    _clear_lock(path)
+    assert not path.exists()
+    zombie.wait()
+
+
+def test_the_lock_of_a_living_process_stays(tmp_path: Path) -> None:
+    path = lock_of(tmp_path, os.getpid())
+    _clear_lock(path)
+    assert path.exists()
+
+
+def test_no_lock_is_no_error(tmp_path: Path) -> None:
+    _clear_lock(tmp_path / "postmaster.pid")
