@@ -7,11 +7,20 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1
 from contracts.vocabulary import Framework
 from export_worker.job_dir import JobDir, delete
 from export_worker.sandbox import MIB, Limits, Sandbox, make
 from export_worker.step_log import StepLog
 from export_worker.steps import Step
+from servicekit import replay
+from servicekit.bus import Bus
+from servicekit.objects import ObjectStore
+from servicekit.telemetry import Telemetry
+from servicekit.testing import NatsServer, S3Server
+
+from .floor import Floor
 
 HOSTILE_CHILD = Path(__file__).parent / "hostile_child.py"
 SMALL = Limits(
@@ -43,9 +52,6 @@ def job(tmp_path: Path, sandbox: Sandbox) -> Iterator[JobDir]:
     delete(made.root)
 
 
-MakeStep = Callable[..., Step]
-
-
 @pytest.fixture
 async def step_of(sandbox: Sandbox, job: JobDir) -> AsyncIterator[Callable[..., object]]:
     """Starts a child that will do the named deed."""
@@ -61,3 +67,33 @@ async def step_of(sandbox: Sandbox, job: JobDir) -> AsyncIterator[Callable[..., 
     yield start
     for step in started:
         await step.kill()
+
+
+@pytest.fixture
+async def floor(
+    nats_server: NatsServer,
+    s3_server: S3Server,
+    bus: Bus,
+    object_store: ObjectStore,
+    telemetry: Telemetry,
+    tmp_path: Path,
+) -> AsyncIterator[Floor]:
+    s3 = s3_server.settings
+    environ = {
+        "PATH": os.environ["PATH"],
+        "MODELPORT_NATS_URL": nats_server.url,
+        "MODELPORT_S3_ENDPOINT": s3.s3_endpoint,
+        "MODELPORT_S3_ACCESS_KEY": s3.s3_access_key,
+        "MODELPORT_S3_SECRET_KEY": s3.s3_secret_key,
+        "MODELPORT_S3_BUCKET": s3.s3_bucket,
+        "MODELPORT_WORK_DIR": str(tmp_path / "work"),
+        "MODELPORT_WARM_RUNS": "false",
+        "MODELPORT_STEP_MEMORY_MIB": "256",
+        "MODELPORT_ACK_WAIT_S": "2",
+        "MODELPORT_HEARTBEAT_S": "0.5",
+    }
+    made = Floor(environ, bus, object_store, telemetry)
+    kinds = [ModelExportedV1, ExportFailedV1, ExportProgressedV1]
+    follower = replay.follow(bus, kinds, made.hear, since="start")
+    yield made
+    await follower.stop()

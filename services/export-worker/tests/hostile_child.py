@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -30,16 +31,18 @@ def succeed() -> None:
 def export() -> None:
     """What a good child does; the metadata's pattern is the second argument."""
     request = json.loads(Path("request.json").read_text())["request"]
-    assert len(os.listdir("input")) == 1
+    (checkpoint,) = Path("input").iterdir()
     metadata = json.loads(sys.argv[2])
-    metadata["model_info"] = {k: request[k] for k in ("framework", "task_type", "model_name", "export_format", "version")}
+    metadata["model_info"] = {
+        k: request[k] for k in ("framework", "task_type", "model_name", "export_format", "version")
+    }
     metadata["provenance"]["checkpoint_sha256"] = "0" * 64
     for stage in ("load", "convert", "verify"):
         for tenth in range(10):
             say(type="progress", stage=stage, fraction=tenth / 10, message=f"{stage} {tenth}")
             time.sleep(0.02)
     print("converted", file=sys.stderr)
-    Path("output/model.onnx").write_bytes(Path("input", os.listdir("input")[0]).read_bytes() * 2)
+    Path("output/model.onnx").write_bytes(checkpoint.read_bytes() * 2)
     Path("output/metadata.json").write_text(json.dumps(metadata))
     Path("output/parity_report.json").write_text('{"proof": "verified"}')
     Path("output/golden_vectors.npz").write_bytes(b"npz")
@@ -59,7 +62,7 @@ def fail_parity() -> None:
 
 
 def link_outputs() -> None:
-    os.symlink("/etc/shadow", "output/model.onnx")
+    Path("output/model.onnx").symlink_to("/etc/shadow")
     say(type="done")
 
 
@@ -146,7 +149,7 @@ def fork_bomb() -> None:
 
 
 def giant_file() -> None:
-    with open("output/model.onnx", "wb") as file:
+    with Path("output/model.onnx").open("wb") as file:
         try:
             while True:
                 file.write(b"\0" * (1 << 20))
@@ -163,7 +166,7 @@ def many_files() -> None:
 
 
 def garbage() -> None:
-    sys.stdout.buffer.write(b"\xff\xfe\x00 not json\n[1,2\n{\"type\":\"done\"\n")
+    sys.stdout.buffer.write(b'\xff\xfe\x00 not json\n[1,2\n{"type":"done"\n')
     sys.stdout.buffer.write(b'{"type":"progress","stage":"package","fraction":0.9}\n')
     sys.stdout.buffer.write(b'{"type":"progress","stage":"load","fraction":7}\n')
     sys.stdout.buffer.write(b"[" * 50_000 + b"\n")
@@ -181,6 +184,14 @@ def giant_log() -> None:
     succeed()
 
 
+def find_secret(path: str) -> None:
+    Path(path).read_bytes().index(b"secret")
+
+
+def read(path: str) -> object:
+    return list(Path(path).iterdir()) if Path(path).is_dir() else Path(path).read_bytes()
+
+
 def snoop() -> None:
     """Try every way out; what worked is told in the message, so that the test sees an empty list."""
     escapes: list[str] = []
@@ -194,15 +205,15 @@ def snoop() -> None:
 
     targets = json.loads(Path("request.json").read_text())
     for path in ("/proc/1/environ", "/proc/self/environ", f"/proc/{os.getppid()}/environ"):
-        attempt(f"secret in {path}", lambda path=path: Path(path).read_bytes().index(b"secret"))
+        attempt(f"secret in {path}", partial(find_secret, path))
     for path in ("/etc/shadow", "/etc/passwd", "/root/.ssh", "/proc/1/root/etc/shadow", *targets["paths"]):
-        attempt(f"read {path}", lambda path=path: os.listdir(path) if os.path.isdir(path) else open(path).read())
+        attempt(f"read {path}", partial(read, path))
     for path in ("/x", "/usr/x", "/etc/x", "/dev/x", "input/x", sys.prefix + "/x", "/proc/sys/kernel/core_pattern"):
-        attempt(f"write {path}", lambda path=path: open(path, "w"))
+        attempt(f"write {path}", partial(os.open, path, os.O_WRONLY | os.O_CREAT))
     for address in (("127.0.0.1", targets["port"]), ("169.254.169.254", 80), ("10.0.0.1", 53)):
-        attempt(f"connect {address}", lambda address=address: socket.create_connection(address, timeout=1))
+        attempt(f"connect {address}", partial(socket.create_connection, address, timeout=1))
     for path in targets["sockets"]:
-        attempt(f"unix {path}", lambda path=path: socket.socket(socket.AF_UNIX).connect(path))
+        attempt(f"unix {path}", partial(socket.socket(socket.AF_UNIX).connect, path))
     attempt("packet socket", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
     attempt("netlink socket", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
     attempt("hard link", lambda: os.link(sys.executable, "output/link"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from contracts.vocabulary import ExportStage
 from export_worker import watch
 from export_worker.job_dir import JobDir
@@ -61,7 +62,8 @@ async def test_each_death_has_its_name(step_of: Start, deed: str, code: str, sta
     assert error is not None
     assert (error.code, error.stage) == (code, stage)
     assert words in error.message
-    assert error.hint and not error.retryable
+    assert error.hint
+    assert not error.retryable
 
 
 async def test_a_hanging_step_is_ended_with_all_its_processes(step_of: Start) -> None:
@@ -71,7 +73,8 @@ async def test_a_hanging_step_is_ended_with_all_its_processes(step_of: Start) ->
     pids = watch.tree(step.pid)
     assert len(pids) > 4
     error = (await finishing).error
-    assert error is not None and error.code == "step_timeout"
+    assert error is not None
+    assert error.code == "step_timeout"
     assert not any(watch.is_alive(pid) for pid in pids)
 
 
@@ -94,7 +97,8 @@ async def test_processes_are_bounded(step_of: Start) -> None:
 
 async def test_a_file_is_bounded(step_of: Start, job: JobDir) -> None:
     error = (await outcome(step_of, "giant_file", disk_bytes=1 << 40)).error
-    assert error is not None and "large" in error.cause
+    assert error is not None
+    assert "large" in error.cause
     assert (job.path / "output/model.onnx").stat().st_size <= SMALL.file_bytes
 
 
@@ -122,7 +126,8 @@ async def test_the_log_is_bounded_and_keeps_both_ends(step_of: Start, job: JobDi
     step._log.close()
     text = job.log.read_bytes()
     assert len(text) < SMALL.log_bytes + 200
-    assert b"first words" in text and b"last words" in text and b"left out here" in text
+    for words in (b"first words", b"last words", b"left out here"):
+        assert words in text
 
 
 async def test_nothing_of_the_host_is_in_reach(
@@ -136,7 +141,13 @@ async def test_nothing_of_the_host_is_in_reach(
         unix.bind(str(tmp_path / "s"))
         unix.listen()
         request = {
-            "paths": [str(other), str(other / "model.pt"), str(job.log), str(Path(__file__)), str(Path(__file__).parents[3] / ".git")],
+            "paths": [
+                str(other),
+                str(other / "model.pt"),
+                str(job.log),
+                str(Path(__file__)),
+                str(Path(__file__).parents[3] / ".git"),
+            ],
             "sockets": [str(tmp_path / "s")],
             "port": tcp.getsockname()[1],
         }

@@ -7,10 +7,9 @@ import signal
 import sys
 
 from contracts.errors import ModelportError
-from servicekit import telemetry
-
 from export_worker import settings
 from export_worker.app import build_app
+from servicekit import telemetry
 
 
 async def serve() -> None:

@@ -9,12 +9,12 @@ from contextlib import suppress
 
 import msgspec
 import nats.errors
+
 from contracts.capabilities import EXECUTED_FORMATS, Availability, WorkerAnnouncement
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, Framework
-from servicekit.bus import Bus
-
 from export_worker.sandbox import SandboxState
+from servicekit.bus import Bus
 
 PERIOD_S = 10.0
 TTL_S = 45.0

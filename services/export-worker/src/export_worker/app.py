@@ -9,13 +9,6 @@ from pathlib import Path
 
 from contracts.errors import Transient
 from contracts.events import ExportCancelledV1, ExportRequestedV1
-from servicekit import replay
-from servicekit.bus import Bus
-from servicekit.health import HealthServer
-from servicekit.jobs import JobConsumer
-from servicekit.objects import ObjectStore
-from servicekit.telemetry import Telemetry
-
 from export_worker import sandbox
 from export_worker.announce import Announcer, probe, taken_formats
 from export_worker.job_dir import Home
@@ -24,6 +17,12 @@ from export_worker.reactions import Exports
 from export_worker.sandbox import SandboxState
 from export_worker.settings import Settings
 from export_worker.warm import WarmKeeper
+from servicekit import replay
+from servicekit.bus import Bus
+from servicekit.health import HealthServer
+from servicekit.jobs import JobConsumer
+from servicekit.objects import ObjectStore
+from servicekit.telemetry import Telemetry
 
 CANCELLED_SINCE = timedelta(hours=24)
 _log = logging.getLogger(__name__)
@@ -76,6 +75,11 @@ class App:
     @property
     def health_port(self) -> int:
         return self._health.port
+
+    @property
+    def warm_count(self) -> int:
+        """Runs that wait for a job with their toolchain imported."""
+        return self._launcher.warm_count
 
     async def start(self) -> None:
         """Connect and begin; with no format to make, only announce why."""

@@ -7,16 +7,16 @@ from contextlib import suppress
 
 import msgspec
 import nats.js.errors
+
 from contracts.errors import ErrorInfo, ModelportError
 from contracts.events import Event, ExportFailedV1, ExportProgressedV1
 from contracts.execution import ExportRun
 from contracts.keys import ObjectRef
 from contracts.subjects import LEASES
 from contracts.vocabulary import ExportStage
+from export_worker.messages import Progress, printable
 from servicekit.bus import Bus
 from servicekit.leases import LeaseLost, LeaseRecord
-
-from export_worker.messages import Progress, printable
 
 PERIOD_S = 0.5
 FENCE_TRIES = 5

@@ -5,10 +5,11 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from msgspec import Struct
+
 from contracts.errors import Permanent
 from contracts.events import ExportRequestedV1
 from contracts.vocabulary import Framework
-from msgspec import Struct
 from servicekit.objects import ObjectInfo, ObjectStore, parse_uri
 
 MAX_FILES = 64
@@ -72,7 +73,9 @@ async def _fetch_folder(store: ObjectStore, key: str, objects: list[ObjectInfo],
     for item in sorted(objects, key=lambda found: found.key):
         relative = PurePosixPath(item.key.removeprefix(f"{key}/"))
         if relative.is_absolute() or ".." in relative.parts or not relative.name:
-            raise Permanent("checkpoint_unreadable", f"The folder holds a file of a name that is not allowed: {relative}.")
+            raise Permanent(
+                "checkpoint_unreadable", f"The folder holds a file of a name that is not allowed: {relative}."
+            )
         path = target / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         reference = await store.get_file(item.key, path, max_bytes=item.size_bytes)
@@ -84,5 +87,8 @@ async def _fetch_folder(store: ObjectStore, key: str, objects: list[ObjectInfo],
 async def _tell(folder: Path, size: int, told: Callable[[float], None]) -> None:
     while True:
         await asyncio.sleep(PERIOD_S)
-        here = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        told(min(1.0, here / max(size, 1)))
+        told(min(1.0, await asyncio.to_thread(_size, folder) / max(size, 1)))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -8,9 +8,10 @@ import re
 from typing import Annotated
 
 import msgspec
+from msgspec import Meta, Struct
+
 from contracts.errors import ERRORS, ErrorInfo
 from contracts.vocabulary import ExportStage
-from msgspec import Meta, Struct
 
 MAX_LINE = 64 * 1024
 STEP_STAGES = (
@@ -64,13 +65,13 @@ class Failed(Struct, frozen=True, kw_only=True, tag_field="type", tag="error"):
 
 
 Message = Ready | Progress | Done | Failed
-_decode = msgspec.json.Decoder(Ready | Progress | Done | Failed).decode
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Ready | Progress | Done | Failed)
 
 
 def parse(line: bytes) -> Message | None:
     """The message of one line, or None where it is none."""
     try:
-        message = _decode(line)
+        message = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(message, Progress):

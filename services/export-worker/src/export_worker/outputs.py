@@ -5,12 +5,12 @@ import stat
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
+
 from contracts.errors import Permanent
 from contracts.execution import ExportRun
 from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PARITY_REPORT
 from contracts.model_package import ModelInfo, ModelMetadata
-from msgspec import Struct
-
 from export_worker.fetch import Checkpoint
 from export_worker.job_dir import OUTPUT, JobDir
 from export_worker.sandbox import MIB

@@ -12,15 +12,14 @@ from contracts.errors import ERRORS, ErrorInfo, ModelportError, Transient
 from contracts.events import ExportCancelledV1, ExportRequestedV1
 from contracts.execution import ExportRun
 from contracts.keys import ObjectRef
+from export_worker import facts
+from export_worker.launchers import Launcher, RunHandle, RunState
+from export_worker.run import TEXT, Exit
 from servicekit import telemetry
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
 from servicekit.leases import Lease
 from servicekit.objects import ObjectStore
-
-from export_worker import facts
-from export_worker.launchers import Launcher, RunHandle, RunState
-from export_worker.run import TEXT, Exit
 
 POLL_S = 0.1
 EXTRA_S = 300.0

@@ -21,19 +21,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
+from opentelemetry.trace import Tracer
+
 from contracts import keys
-from contracts.errors import ErrorInfo, ModelportError, Permanent, Transient
+from contracts.errors import ErrorInfo, Permanent, Transient
 from contracts.events import ModelExportedV1
 from contracts.execution import ExportRun
 from contracts.keys import ObjectRef
 from contracts.vocabulary import ExportStage, Framework
-from opentelemetry.trace import Tracer
-from servicekit import telemetry
-from servicekit.bus import Bus
-from servicekit.leases import LeaseLost
-from servicekit.objects import ObjectStore
-from servicekit.telemetry import Telemetry
-
 from export_worker import facts, outputs, sandbox
 from export_worker.fetch import Checkpoint, fetch
 from export_worker.job_dir import JobDir
@@ -41,6 +36,11 @@ from export_worker.outputs import Artefact
 from export_worker.settings import RunSettings, load_run
 from export_worker.step_log import StepLog
 from export_worker.steps import CHILD, Outcome, Step
+from servicekit import telemetry
+from servicekit.bus import Bus
+from servicekit.leases import LeaseLost
+from servicekit.objects import ObjectStore
+from servicekit.telemetry import Telemetry
 
 SERVICE = "export-worker"
 RUN_DIR, PARENT = "MODELPORT_RUN_DIR", "MODELPORT_PARENT_PID"
@@ -191,7 +191,9 @@ async def perform(environ: Mapping[str, str], warm: Framework | None, command: t
             room = Room(settings, environ, command)
             stack.push_async_callback(room.close)
             run = None if warm else ExportRun.from_env(environ)
-            await room.step.start(run.request.framework if run else Framework(warm))
+            framework = run.request.framework if run else warm
+            assert framework is not None
+            await room.step.start(framework)
             store = await stack.enter_async_context(ObjectStore(settings.s3))
             bus = Bus(settings.bus.nats_url, SERVICE, traces)
             stack.push_async_callback(bus.stop)
@@ -258,9 +260,7 @@ async def _until_terminated(environ: Mapping[str, str], warm: Framework | None, 
     return await task
 
 
-def main(
-    arguments: list[str], environ: Mapping[str, str] = os.environ, *, command: tuple[str, ...] = CHILD
-) -> Exit:
+def main(arguments: list[str], environ: Mapping[str, str] = os.environ, *, command: tuple[str, ...] = CHILD) -> Exit:
     """Entry of the process; `command` is what runs inside the sandbox."""
     if PARENT in environ:
         _die_with(int(environ[PARENT]))

@@ -18,6 +18,7 @@ from msgspec import Struct
 from export_worker import seccomp
 
 JOB = "/job"
+TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108  (the sandbox' own, private to one job)
 MIB = 1 << 20
 OWN_PACKAGES = ("contracts", "processing", "export_worker")
 SYSTEM_LINKS = ("bin", "sbin", "lib", "lib64", "lib32")
@@ -111,9 +112,9 @@ class Sandbox(Struct, frozen=True, kw_only=True):
             *binds,
             *links,
             *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
-            *("--perms", "1777", "--size", str(SHARED_MEMORY), "--tmpfs", "/dev/shm"),
+            *("--perms", "1777", "--size", str(SHARED_MEMORY), "--tmpfs", SHM),
             *("--bind", str(job_dir), JOB, "--ro-bind", str(job_dir / "input"), f"{JOB}/input"),
-            *("--bind", str(job_dir / "tmp"), "/tmp"),
+            *("--bind", str(job_dir / "tmp"), TMP),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
         ]
 
@@ -122,9 +123,9 @@ def child_environment(threads: int) -> dict[str, str]:
     """Everything that a step finds in its environment: caches inside the job, no downloads, no GPU, bounded threads."""
     return {
         "PATH": "/usr/bin:/bin",
-        "HOME": f"{JOB}/tmp",
-        "TMPDIR": "/tmp",
-        "XDG_CACHE_HOME": f"{JOB}/tmp/cache",
+        "HOME": TMP,
+        "TMPDIR": TMP,
+        "XDG_CACHE_HOME": f"{TMP}/cache",
         "LANG": "C.UTF-8",
         "LOGNAME": "step",
         "USER": "step",
@@ -134,10 +135,10 @@ def child_environment(threads: int) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "YOLO_AUTOINSTALL": "false",
         "YOLO_OFFLINE": "true",
-        "YOLO_CONFIG_DIR": f"{JOB}/tmp",
+        "YOLO_CONFIG_DIR": TMP,
         "HF_HUB_OFFLINE": "1",
-        "HF_HOME": f"{JOB}/tmp/hf",
-        "MPLCONFIGDIR": f"{JOB}/tmp/mpl",
+        "HF_HOME": f"{TMP}/hf",
+        "MPLCONFIGDIR": f"{TMP}/mpl",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
@@ -165,7 +166,7 @@ def make(bwrap: str, *, own_uid: bool) -> Sandbox:
     for name in SYSTEM_LINKS:
         path = Path("/") / name
         if path.is_symlink():
-            links.append((os.readlink(path), str(path)))
+            links.append((str(path.readlink()), str(path)))
         elif path.is_dir():
             system.append(str(path))
     wanted = [*system, *SYSTEM_FILES, sys.prefix, sys.base_prefix, *_package_roots()]
@@ -184,7 +185,7 @@ def _package_roots() -> list[str]:
 
 def _outermost(paths: Sequence[str]) -> tuple[str, ...]:
     """Existing paths without those that lie below another one, in order."""
-    existing = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
+    existing = [path for path in dict.fromkeys(paths) if Path(path).exists()]
     return tuple(p for p in existing if not any(p.startswith(f"{other}/") for other in existing if other != p))
 
 

@@ -5,12 +5,12 @@ import socket
 from collections.abc import Mapping
 from typing import Annotated
 
-from contracts.vocabulary import ExportFormat, Framework
 from msgspec import Meta, Struct
+
+from contracts.vocabulary import ExportFormat, Framework
+from export_worker.sandbox import MIB, Limits
 from servicekit import settings
 from servicekit.settings import BusSettings, HttpSettings, S3Settings
-
-from export_worker.sandbox import MIB, Limits
 
 Positive = Annotated[int, Meta(ge=1)]
 

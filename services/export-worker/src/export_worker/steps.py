@@ -6,36 +6,26 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
 
 import msgspec
-from contracts.errors import ERRORS, ErrorInfo
-from contracts.vocabulary import ExportStage, Framework
 from msgspec import Struct
 
+from contracts.errors import ErrorInfo
+from contracts.vocabulary import ExportStage, Framework
 from export_worker import seccomp, watch
 from export_worker.job_dir import JobDir
-from export_worker.messages import MAX_LINE, Done, Failed, Progress, Ready, parse, verdict
+from export_worker.messages import MAX_LINE, Done, Failed, Progress, Ready, parse
 from export_worker.sandbox import MIB, Limits, Sandbox
 from export_worker.step_log import StepLog
+from export_worker.verdicts import Broken, explain
 
 CHILD = (sys.executable, "-m", "export_worker.child")
 MEMORY_PERIOD_S = 0.2
 DISK_EVERY = 5
 CHUNK = 64 * 1024
 GONE_TRIES = 200
-_NO_MEMORY = ("MemoryError", "can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
 
 Heard = Callable[[Progress], None]
-
-
-class Broken(StrEnum):
-    """The limit that ended a step."""
-
-    MEMORY = "memory"
-    DISK = "disk"
-    TIME = "time"
-    PROCESSES = "processes"
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -60,7 +50,7 @@ class Step:
         self._ready = asyncio.Event()
         self._ended = asyncio.Event()
         self._last: Done | Failed | None = None
-        self._stage: ExportStage | None = None
+        self._stage = ExportStage.LOAD
         self._broken: Broken | None = None
         self._pids: tuple[int, ...] = ()
         self._readers: list[asyncio.Task[None]] = []
@@ -93,7 +83,8 @@ class Step:
         finally:
             if filter_fd is not None:
                 os.close(filter_fd)
-        assert self._process.stdout is not None and self._process.stderr is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
         self._readers = [
             asyncio.create_task(self._read_messages(self._process.stdout)),
             asyncio.create_task(self._read_log(self._process.stderr)),
@@ -143,7 +134,8 @@ class Step:
             await _all_gone(self._pids)
 
     async def _say_go(self) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         try:
             self._process.stdin.write(b"go\n")
             await self._process.stdin.drain()
@@ -158,14 +150,16 @@ class Step:
             looks += 1
             used = await asyncio.to_thread(watch.usage, self.pid)
             self._pids = used.pids
-            if used.memory_bytes > self._limits.memory_bytes:
-                self._end(Broken.MEMORY, f"{used.memory_bytes // MIB} MiB in {len(used.pids)} processes")
             if len(used.pids) > self._limits.processes:
                 self._end(Broken.PROCESSES, f"{len(used.pids)} processes")
-            if looks % DISK_EVERY == 0:
-                if await asyncio.to_thread(watch.broken_disk_limit, self._job.path, self._limits):
-                    self._end(Broken.DISK, "the directory is over its limit or the disk is full")
+            if used.memory_bytes > self._limits.memory_bytes:
+                self._end(Broken.MEMORY, f"{used.memory_bytes // MIB} MiB in {len(used.pids)} processes")
+            if looks % DISK_EVERY == 0 and await self._is_disk_used_up():
+                self._end(Broken.DISK, "the directory is over its limit or the disk is full")
             await asyncio.sleep(MEMORY_PERIOD_S)
+
+    async def _is_disk_used_up(self) -> bool:
+        return await asyncio.to_thread(watch.broken_disk_limit, self._job.path, self._limits)
 
     def _end(self, limit: Broken, reason: str) -> None:
         if self._broken is None and self._process is not None and self._process.returncode is None:
@@ -214,30 +208,12 @@ class Step:
     def _judge(self) -> Outcome:
         if self._broken is None and isinstance(self._last, Done):
             return Outcome(durations_s=self._last.durations_s)
-        error = self._explain()
-        stage = error.stage or str(self._stage or ExportStage.LOAD)
-        error = msgspec.structs.replace(error, stage=stage)
+        told = self._last if isinstance(self._last, Failed) else None
+        code = self._process.returncode if self._process else None
+        error = explain(self._limits, broken=self._broken, told=told, exit_code=code)
+        error = msgspec.structs.replace(error, stage=error.stage or str(self._stage))
         self._log.say(f"{error.code}: {error.message}")
         return Outcome(error=error)
-
-    def _explain(self) -> ErrorInfo:
-        limits, code = self._limits, self._process.returncode if self._process else None
-        signum = _signal_of(code)
-        if self._broken is Broken.TIME or signum == signal.SIGXCPU:
-            return _error("step_timeout", f"The converter did not finish within {limits.wall_s:.0f} s.")
-        if self._broken is Broken.DISK or signum == signal.SIGXFSZ:
-            return _disk_error(limits)
-        if self._broken is Broken.MEMORY:
-            return _memory_error(limits)
-        if self._broken is Broken.PROCESSES:
-            return _error("step_crashed", f"The converter started more than {limits.processes} processes.")
-        if isinstance(self._last, Failed):
-            told = verdict(self._last)
-            return _memory_error(limits, told.cause) if any(word in told.cause for word in _NO_MEMORY) else told
-        if signum == signal.SIGKILL:
-            return _memory_error(limits)
-        how = f"was ended by {signum.name}" if signum else f"ended with status {code} and without a result"
-        return _error("step_crashed", f"The converter's process {how}.", cause=signum.name if signum else "")
 
 
 async def _all_gone(pids: tuple[int, ...]) -> None:
@@ -246,29 +222,6 @@ async def _all_gone(pids: tuple[int, ...]) -> None:
         if not any(watch.is_alive(pid) for pid in pids):
             return
         await asyncio.sleep(0.01)
-
-
-def _error(code: str, message: str, cause: str = "") -> ErrorInfo:
-    return ErrorInfo(code=code, message=message, hint=ERRORS[code].hint, cause=cause)
-
-
-def _memory_error(limits: Limits, cause: str = "") -> ErrorInfo:
-    return _error("step_out_of_memory", f"The converter needed more than {limits.memory_bytes // MIB} MiB.", cause)
-
-
-def _disk_error(limits: Limits) -> ErrorInfo:
-    room = f"{limits.disk_bytes // MIB} MiB, {limits.file_bytes // MIB} MiB in one file"
-    code = "step_disk_full" if "step_disk_full" in ERRORS else "conversion_failed"
-    return _error(code, f"The converter wrote more than it may: {room}.", cause="disk limit")
-
-
-def _signal_of(code: int | None) -> signal.Signals | None:
-    """The signal behind an exit status; bubblewrap answers 128 + number for what died inside."""
-    number = -code if code is not None and code < 0 else (code or 0) - 128
-    try:
-        return signal.Signals(number)
-    except ValueError:
-        return None
 
 
 def _filter_fd() -> int:

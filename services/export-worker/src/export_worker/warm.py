@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from contracts.errors import ModelportError
 from contracts.vocabulary import Framework
-
 from export_worker.launchers.subprocess import SubprocessLauncher
 
 RETRY_S = 30.0

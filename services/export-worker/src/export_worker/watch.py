@@ -79,8 +79,8 @@ def _listed(pid: int) -> list[int]:
     """Children by the kernel's own lists."""
     found: list[int] = []
     try:
-        for thread in os.listdir(PROC / str(pid) / "task"):
-            found += map(int, (PROC / str(pid) / "task" / thread / "children").read_text().split())
+        for thread in (PROC / str(pid) / "task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
     except (OSError, ValueError):
         return found
     return found
@@ -89,13 +89,13 @@ def _listed(pid: int) -> list[int]:
 def _scanned() -> Callable[[int], list[int]]:
     """Children by one look at all processes, for kernels without CONFIG_PROC_CHILDREN."""
     below: dict[int, list[int]] = {}
-    for name in os.listdir(PROC):
-        if name.isdigit():
+    for process in PROC.iterdir():
+        if process.name.isdigit():
             try:
-                parent = int((PROC / name / "stat").read_text().rpartition(")")[2].split()[1])
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
             except (OSError, ValueError):
                 continue
-            below.setdefault(parent, []).append(int(name))
+            below.setdefault(parent, []).append(int(process.name))
     return lambda pid: below.get(pid, [])
 
 

@@ -4,8 +4,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from contracts.execution import ExportRun
 from msgspec import Struct
+
+from contracts.execution import ExportRun
 
 
 class RunState(StrEnum):

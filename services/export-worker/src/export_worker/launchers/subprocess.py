@@ -11,10 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
-from contracts.execution import ExportRun
-from contracts.vocabulary import Framework
 from msgspec import Struct
 
+from contracts.execution import ExportRun
+from contracts.vocabulary import Framework
 from export_worker import watch
 from export_worker.job_dir import LOG, delete
 from export_worker.launchers import Remains, RunHandle, RunState
@@ -50,6 +50,11 @@ class SubprocessLauncher:
         self._command = command
         self._runs: dict[str, Child] = {}
         self._warm: dict[Framework, Child] = {}
+
+    @property
+    def warm_count(self) -> int:
+        """Warm runs that wait for a job."""
+        return sum(child.process.returncode is None for child in self._warm.values())
 
     async def launch(self, run: ExportRun) -> RunHandle:
         handle = RunHandle(run.id)

@@ -1,0 +1,82 @@
+"""The worker as a service: announced, healthy, warm, and honest about a missing sandbox."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from nats.js.errors import NoKeysError
+
+from contracts.capabilities import WorkerAnnouncement
+from contracts.events import (
+    ModelExportedV1,
+)
+from contracts.subjects import WORKERS
+from contracts.vocabulary import ExportFormat
+from export_worker import watch
+from export_worker.sandbox import SandboxState
+from servicekit.bus import Bus
+
+from .floor import Floor, command_line
+
+pytestmark = pytest.mark.integration
+
+
+async def test_without_a_sandbox_the_worker_says_so_and_takes_nothing(floor: Floor, tmp_path: Path) -> None:
+    state = SandboxState(available=False, description="not installed: bwrap")
+    async with floor.worker("export", tmp_path, sandbox=state) as app:
+        job = await floor.request()
+        told = await announced(floor.bus)
+        assert {name: a.available for name, a in told.formats.items()} == dict.fromkeys(ExportFormat, False)
+        assert told.formats[ExportFormat.ONNX].reason.startswith("sandbox_unavailable")
+        status, body = await get(app.health_port, "/readyz")
+        assert status == 503
+        assert "bwrap" in body
+        await asyncio.sleep(1.0)
+    assert floor.facts == []
+    assert job.job_id
+
+
+async def test_a_living_worker_is_announced_and_a_stopped_one_is_not(floor: Floor, tmp_path: Path) -> None:
+    async with floor.worker("export", tmp_path, MODELPORT_SLOTS="3") as app:
+        told = await announced(floor.bus)
+        assert (told.slots, told.busy) == (3, 0)
+        assert told.formats[ExportFormat.ONNX].available
+        assert not told.formats[ExportFormat.TENSORRT].available
+        assert (await get(app.health_port, "/readyz"))[0] == 200
+    with pytest.raises(NoKeysError):
+        await (await floor.bus.kv(WORKERS)).keys()
+
+
+async def test_a_warm_run_serves_one_job_and_a_new_one_takes_its_place(floor: Floor, tmp_path: Path) -> None:
+    warm = {"MODELPORT_WARM_RUNS": "true", "MODELPORT_WARM_DELAY_S": "0.05"}
+    async with floor.worker("export", tmp_path, None, **warm):
+        seen: set[int] = set()
+        for _ in range(2):
+            await floor.until(lambda: bool(warm_runs() - seen))
+            (pid,) = warm_runs() - seen
+            await asyncio.sleep(1.0)
+            seen.add(pid)
+            fact = await floor.end((await floor.request()).job_id)
+            assert isinstance(fact, ModelExportedV1)
+            await floor.until(lambda: not watch.is_alive(pid))
+    assert warm_runs() == set()
+
+
+def warm_runs() -> set[int]:
+    return {pid for pid in watch.tree(os.getpid()) if b"fake_run.py\0--warm" in command_line(pid)}
+
+
+async def announced(bus: Bus) -> WorkerAnnouncement:
+    bucket = await bus.kv(WORKERS, ttl=45, memory=True)
+    (key,) = await bucket.keys()
+    return msgspec.json.decode((await bucket.get(key)).value or b"", type=WorkerAnnouncement)
+
+
+async def get(port: int, path: str) -> tuple[int, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    return int(answer.split()[1]), answer
