@@ -7,6 +7,8 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from processing import headers, images
@@ -175,6 +177,30 @@ def test_empty_picture_and_short_pixel_data(backend):
         with pytest.raises(ImageError) as error:
             images.decode(data)
         assert error.value.code == "image_unreadable"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_damage_is_a_picture_or_an_error_of_ours(kind, edits, backend):
+    data = bytearray(encode(MODES["rgb"], kind))
+    for place, value in edits:
+        data[int(place * (len(data) - 1))] = value
+    try:
+        got = images.decode(bytes(data), max_pixels=1 << 20)
+    except ImageError:
+        return
+    assert got.dtype == np.uint8
+    assert got.shape[2] == 3
+
+
+def test_cmyk_jpeg_through_both(backend, tmp_path):
+    data = encode(MODES["rgb"].convert("CMYK"), "JPEG", quality=95)
+    got = images.decode(data)
+    assert got.shape == (37, 53, 3)
+    assert np.abs(got.astype(int) - imread(data, tmp_path)).max() <= 4
 
 
 def test_read_takes_a_path(tmp_path):

@@ -101,13 +101,13 @@ def test_tensor_equals_hugging_face_to_the_bit(resize_to, size):
     if resize_to:
         reference = CLIPImageProcessorPil(size={"shortest_edge": 40}, crop_size=square, **options)
         resize = {"method": "short_side_crop", "size": [32, 32], "resize_to": [40, 40], "kernel": "pil_bicubic"}
+        resize["crop_offset"] = "truncate"
     else:
         reference = ViTImageProcessorPil(size=square, **options)
         resize = {"method": "stretch", "size": [32, 32], "kernel": "pil_bicubic"}
     pipeline = Pipeline.from_metadata(
         metadata(
             "softmax",
-            model_info={"framework": "huggingface"},
             preprocessing__resize=resize,
             preprocessing__normalize__mean=list(MEAN),
             preprocessing__normalize__std=list(STD),

@@ -43,11 +43,14 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, max_byte
 
 
 def _decode_pixels(data: bytes) -> Picture:
-    if cv2 is not None:
-        return _with_cv2(data)
-    if pillow is not None:
-        return _with_pillow(data)
-    raise ImageError("image_unreadable", "install opencv-python-headless or pillow to decode pictures")
+    if cv2 is None and pillow is None:
+        raise ImageError("image_unreadable", "install opencv-python-headless or pillow to decode pictures")
+    try:
+        return _with_cv2(data) if cv2 is not None else _with_pillow(data)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise anything on a damaged file
+        raise ImageError("image_unreadable", f"the picture is damaged: {error}") from error
 
 
 def _with_cv2(data: bytes) -> Picture:
@@ -60,15 +63,12 @@ def _with_cv2(data: bytes) -> Picture:
 
 
 def _with_pillow(data: bytes) -> Picture:
-    try:
-        with pillow.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "BMP")) as picture:
-            picture.load()
-            if picture.mode.startswith("I"):  # 16-bit gray
-                high = (np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8)
-                return np.repeat(high[:, :, None], 3, axis=2)
-            return np.array(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-        raise ImageError("image_unreadable", f"the picture is damaged: {error}") from error
+    with pillow.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "BMP")) as picture:
+        picture.load()
+        if picture.mode.startswith("I"):  # 16-bit gray
+            high = (np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8)
+            return np.repeat(high[:, :, None], 3, axis=2)
+        return np.array(picture.convert("RGB"))
 
 
 def _upright(pixels: Picture, orientation: int) -> Picture:

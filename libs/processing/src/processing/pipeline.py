@@ -59,7 +59,7 @@ class Pipeline:
         pre = root.section("preprocessing")
         normalize = spec.read_normalize(pre)
         return cls(
-            resize=spec.read_resize(root),
+            resize=spec.read_resize(pre),
             normalize=normalize,
             format=spec.read_format(pre, embedded=normalize.embedded),
             post=spec.read_post(root),

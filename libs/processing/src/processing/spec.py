@@ -128,11 +128,9 @@ def check_version(root: Section) -> None:
     root.one_of("schema_version", (SCHEMA_VERSION,))
 
 
-def read_resize(root: Section) -> Resize:
-    """`preprocessing.resize`; where it does not say how a centre cut is rounded, the framework's habit counts."""
-    part = root.section("preprocessing").section("resize")
-    framework = root.section("model_info").text("framework") if root.has("model_info") else ""
-    habit = "truncate" if framework == "huggingface" else "round"
+def read_resize(pre: Section) -> Resize:
+    """`preprocessing.resize`."""
+    part = pre.section("resize")
     return Resize(
         method=part.one_of("method", METHODS),
         size=part.size("size"),
@@ -141,7 +139,7 @@ def read_resize(root: Section) -> Resize:
         fill_value=part.integer("fill_value", 114, 0, 255),
         scale_up=part.flag("scale_up", True),
         center=part.flag("center", True),
-        crop_offset=part.one_of("crop_offset", CROP_OFFSETS, habit),
+        crop_offset=part.one_of("crop_offset", CROP_OFFSETS, "round"),
     )
 
 
