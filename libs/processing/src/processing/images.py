@@ -54,12 +54,12 @@ def _decode_pixels(data: bytes) -> Picture:
 
 
 def _with_cv2(data: bytes) -> Picture:
-    flags = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    rgb = getattr(cv2, "IMREAD_COLOR_RGB", 0)  # OpenCV 4.11 and newer
+    flags = cv2.IMREAD_IGNORE_ORIENTATION | (rgb or cv2.IMREAD_COLOR)
+    pixels: Picture | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         raise ImageError("image_unreadable", "the picture is damaged")
-    rgb: Picture = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-    return rgb
+    return pixels if rgb else np.ascontiguousarray(pixels[..., ::-1])
 
 
 def _with_pillow(data: bytes) -> Picture:
