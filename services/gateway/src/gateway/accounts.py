@@ -10,7 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
 from contracts import credentials
-from contracts.errors import ModelportError, Permanent
+from contracts.errors import FieldError, ModelportError, Permanent
 from contracts.vocabulary import Scope, Tier
 from gateway.store import accounts
 from gateway.store.accounts import Caller, TokenRow, UserRow
@@ -93,11 +93,21 @@ class Authentication(AbstractAuthenticationMiddleware):
         return AuthenticationResult(user=caller, auth=token)
 
 
-def require_scope(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Guard: the token needs the scope that the route names in `opt["scope"]`."""
-    if handler.opt.get("exclude_from_auth"):
+async def require_scope(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: the token needs the scope that the route names in `opt["scope"]`; routes without authentication pass."""
+    if "user" not in connection.scope:
         return
     caller: Caller = connection.user
     scope = handler.opt["scope"]
     if scope not in caller.scopes:
         raise ModelportError("forbidden", f"This action needs a token with the scope {scope}.")
+
+
+async def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: a query parameter that the route does not know is an error, never ignored."""
+    if "user" not in connection.scope:
+        return
+    unknown = connection.query_params.keys() - handler.parsed_fn_signature.parameters.keys()
+    if unknown:
+        fields = tuple(FieldError(name, "is not a parameter here") for name in sorted(unknown))
+        raise Permanent("invalid_request", f"{fields[0].field} is not a parameter here.", fields=fields)

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
+from contracts.errors import Permanent
 from gateway import openapi, reactions
-from gateway.accounts import Authentication, ensure_bootstrap, require_scope
+from gateway.accounts import Authentication, ensure_bootstrap, refuse_unknown_parameters, require_scope
 from gateway.api import accounts, deployments, exports, training, uploads
 from gateway.parts import SERVICE, Parts
 from gateway.progress import Progress
@@ -86,8 +87,8 @@ def _litestar(state: State, checks: http.Checks, middleware: list[Any]) -> Lites
             "caller": Provide(_caller, sync_to_thread=False),
         },
         middleware=[*middleware, DefineMiddleware(Authentication, exclude=[f"^{openapi.PATH}"])],
-        guards=[require_scope],
-        exception_handlers=http.exception_handlers(),
+        guards=[require_scope, refuse_unknown_parameters],
+        exception_handlers={**http.exception_handlers(), RecursionError: _on_recursion},
         openapi_config=openapi.config(),
         state=state,
         request_max_body_size=MAX_BODY_BYTES,
@@ -102,6 +103,11 @@ def _parts(state: State) -> Parts:
 
 def _caller(request: Request[Caller, str, State]) -> Caller:
     return request.user
+
+
+def _on_recursion(request: Request[Any, Any, Any], _: RecursionError) -> Response[http.Problem]:
+    """msgspec's answer to a body of thousands of brackets."""
+    return http.problem(request, Permanent("invalid_request", "The body is nested too deeply."))
 
 
 async def _forever(loop: Callable[[], Awaitable[None]]) -> None:

@@ -1,0 +1,138 @@
+"""What the bus or a worker has lost is found and repaired."""
+
+import asyncio
+
+import pytest
+
+from contracts.events import ExportCancelledV1, ExportFailedV1, ExportRequestedV1
+from contracts.vocabulary import ExportStage
+from gateway.reconciler import Reconciler
+from gateway.testing import facts
+from gateway.testing.facts import Worker
+from gateway.testing.outside import Client, Gateway, until
+
+pytestmark = pytest.mark.integration
+REQUESTED = "export.jobs.requested.v1.*"
+
+
+async def started(gateway: Gateway) -> tuple[Client, str, Worker]:
+    client = await gateway.tenant()
+    job = await gateway.export(client, (await gateway.training(client))["id"])
+    return client, job["id"], Worker(await gateway.requested(job["id"]))
+
+
+async def set_back(gateway: Gateway, column: str, seconds: float, table: str = "export_jobs") -> None:
+    await gateway.parts.pool.execute(f"UPDATE {table} SET {column} = {column} - make_interval(secs => $1)", seconds)
+
+
+async def test_a_request_nobody_answers_is_stated_again_less_and_less_often(gateway: Gateway) -> None:
+    client, job_id, worker = await started(gateway)
+
+    async def requests(count: int) -> list[ExportRequestedV1]:
+        async def find() -> list[ExportRequestedV1] | None:
+            found = await gateway.stated(ExportRequestedV1, REQUESTED)
+            return found if len(found) >= count else None
+
+        return await until(find)
+
+    await set_back(gateway, "requested_at", 61)
+    assert await requests(2) == [worker.request] * 2
+    await set_back(gateway, "requested_at", 61)
+    await asyncio.sleep(0.6)
+    assert len(await requests(2)) == 2
+    await set_back(gateway, "requested_at", 60)
+    assert len(await requests(3)) == 3
+    await gateway.publish(worker.progressed(1, ExportStage.LOAD, 3))
+    await gateway.until_job(client, job_id, "running")
+    await set_back(gateway, "requested_at", 3600)
+    await asyncio.sleep(0.6)
+    assert len(await requests(3)) == 3
+    stored = await gateway.parts.bus.jetstream.get_last_msg("EXPORT", "export.jobs.requested.v1.onnx")
+    job = await client.get(f"/api/v1/export/jobs/{job_id}")
+    assert stored.headers is not None
+    assert job["trace_id"].replace("-", "") in stored.headers["traceparent"]
+
+
+@pytest.mark.parametrize(
+    ("column", "seconds", "attempt"),
+    [("created_at", 86_401, 0), ("heard_at", 1_201, 1), ("attempt_started_at", 2_101, 1)],
+)
+async def test_a_job_out_of_time_ends_and_stops_its_worker(
+    gateway: Gateway, column: str, seconds: float, attempt: int
+) -> None:
+    client, job_id, worker = await started(gateway)
+    if attempt:
+        await gateway.publish(worker.progressed(attempt, ExportStage.CONVERT, 30))
+        await gateway.until_job(client, job_id, "running")
+    await set_back(gateway, column, seconds)
+    failed = await gateway.until_job(client, job_id, "failed")
+    assert failed["error"]["code"] == "deadline_exceeded"
+    assert failed["completed_at"] is not None
+
+    async def told() -> bool | None:
+        cancelled = await gateway.stated(ExportCancelledV1, "export.jobs.cancelled.v1")
+        ended = await gateway.stated(ExportFailedV1, "export.jobs.failed.v1")
+        return bool(cancelled and ended and ended[0].attempt == attempt) or None
+
+    await until(told)
+    await gateway.publish(*worker.story(attempt or 1))
+    await asyncio.sleep(0.3)
+    assert (await client.get(f"/api/v1/export/jobs/{job_id}"))["status"] == "failed"
+
+
+async def test_progress_that_says_nothing_new_still_proves_life(gateway: Gateway) -> None:
+    client, job_id, worker = await started(gateway)
+    await gateway.publish(worker.progressed(1, ExportStage.CONVERT, 30))
+    await gateway.until_job(client, job_id, "running")
+    before = await gateway.parts.pool.fetchval("SELECT heard_at FROM export_jobs")
+    await gateway.publish(worker.progressed(1, ExportStage.FETCH, 3))
+
+    async def heard() -> bool | None:
+        return await gateway.parts.pool.fetchval("SELECT heard_at FROM export_jobs") > before or None
+
+    await until(heard)
+    assert (await client.get(f"/api/v1/export/jobs/{job_id}"))["stage"] == "convert"
+
+
+async def test_a_wish_the_deployer_did_not_answer_is_stated_again(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    job = await gateway.completed(client)
+    body = {"export_job_id": job["id"], "deployment_type": "platform_endpoint", "name": "x"}
+    made = await client.post("/api/v1/deployments", body)
+    first = (await gateway.wishes(made["id"]))[0]
+    rotated = await client.post(f"/api/v1/deployments/{made['id']}/rotate-key")
+    await set_back(gateway, "requested_at", 61, "deployment_targets")
+    second = (await gateway.wishes(made["id"], 2))[1]
+    assert second.generation == first.generation
+    assert second.access.key_digests != first.access.key_digests
+    assert rotated["generation"] == 1
+    await gateway.publish(facts.activated(second))
+    await gateway.until_deployment(client, made["id"], "active")
+    await set_back(gateway, "requested_at", 3600, "deployment_targets")
+    await asyncio.sleep(0.6)
+    assert len(await gateway.wishes(made["id"], 2)) == 2
+
+
+async def test_a_bus_that_lost_everything_learns_it_again(gateway: Gateway) -> None:
+    client, job_id, worker = await started(gateway)
+    other = await gateway.completed(client)
+    await gateway.publish(worker.progressed(2, ExportStage.CONVERT, 30))
+    await gateway.until_job(client, job_id, "running")
+    body = {"export_job_id": other["id"], "deployment_type": "platform_endpoint", "name": "x"}
+    made = await client.post("/api/v1/deployments", body)
+    (wish,) = await gateway.wishes(made["id"])
+    await gateway.publish(facts.activated(wish))
+    await gateway.until_deployment(client, made["id"], "active")
+    await Reconciler(gateway.parts).notice_losses()
+
+    for stream in ("EXPORT", "DEPLOYMENT"):
+        await gateway.parts.bus.jetstream.delete_stream(stream)
+    await gateway.parts.bus.declare()
+    again = await gateway.requested(job_id)
+    assert again == worker.request
+    assert (await client.get(f"/api/v1/export/jobs/{job_id}"))["status"] == "pending"
+    restated = (await gateway.wishes(made["id"], 1))[0]
+    assert restated == wish
+    await gateway.publish(*Worker(again).story(1))
+    await gateway.until_job(client, job_id, "completed")
+    assert (await client.get(f"/api/v1/deployments/{made['id']}"))["status"] == "active"
