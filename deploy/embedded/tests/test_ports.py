@@ -1,5 +1,6 @@
 import os
 import socket
+from pathlib import Path
 
 import msgspec
 
@@ -26,3 +27,17 @@ async def test_a_taken_port_is_named_with_its_owner() -> None:
         assert await taken((port,), patience_s=0) == [port]
         assert str(os.getpid()) in owner(port)
     assert await taken((port,), patience_s=0) == []
+
+
+def test_the_readme_tells_the_offset_of_every_port() -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    told: set[int] = set()
+    for line in readme.splitlines():
+        cell = line.split("|")[1].strip() if line.startswith("| ") else ""
+        if " to " in cell:
+            first, last = cell.split(" to ")
+            told |= set(range(int(first), int(last) + 1))
+        elif cell.replace(",", "").replace(" ", "").isdigit():
+            told |= {int(part) for part in cell.split(",")}
+    base = 18000
+    assert {port - base for port in numbers(Ports.from_base(base))} == told
