@@ -44,6 +44,8 @@ class Resize(Section, frozen=True, kw_only=True):
     """letterbox: whether a picture smaller than `size` is enlarged."""
     center: bool = True
     """letterbox: padding on both sides (True) or right and bottom only (False)."""
+    crop_offset: Literal["round", "truncate"] = "round"
+    """Where half a pixel goes when the centre is cut out: rounded to even as torchvision does, or cut off as Hugging Face does."""
     stride: Positive = 32
 
 
