@@ -42,9 +42,7 @@ def draft(request: ExportRequestedV1, loaded: Loaded, artefact: Artefact) -> dic
     }
 
 
-def metadata(
-    work: Work, draft: dict[str, object], parity: ParitySummary, performance: Performance
-) -> ModelMetadata:
+def metadata(work: Work, draft: dict[str, object], parity: ParitySummary, performance: Performance) -> ModelMetadata:
     """The whole of metadata.json but for `runtime_wrappers` and `files`, which the packager knows."""
     loaded, artefact = work.need_loaded(), work.need_artefact()
     size = artefact.path.stat().st_size

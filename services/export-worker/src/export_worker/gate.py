@@ -27,7 +27,11 @@ def failures(
     batch: float | None,
 ) -> tuple[Failure, ...]:
     """Every limit that was exceeded, in the order of the data's way: input, output, predictions."""
-    return (*_input_failures(inputs, limits), *_output_failures(comparison, batch), *_prediction_failures(matches, limits))
+    return (
+        *_input_failures(inputs, limits),
+        *_output_failures(comparison, batch),
+        *_prediction_failures(matches, limits),
+    )
 
 
 def _input_failures(inputs: Sequence[InputReport], limits: Tolerance) -> list[Failure]:
@@ -42,12 +46,16 @@ def _input_failures(inputs: Sequence[InputReport], limits: Tolerance) -> list[Fa
 def _output_failures(comparison: Comparison, batch: float | None) -> list[Failure]:
     found = []
     if comparison.bad:
-        found.append(Failure(what=f"{comparison.name}: NaN, infinity or another shape", measured=float("inf"), allowed=0.0))
+        found.append(
+            Failure(what=f"{comparison.name}: NaN, infinity or another shape", measured=float("inf"), allowed=0.0)
+        )
     for part in comparison.result():
         if not part.max_abs <= part.max_abs_allowed:
             found.append(Failure(what=f"{part.name}, max abs", measured=part.max_abs, allowed=part.max_abs_allowed))
         if not part.cosine >= comparison.tolerance.cosine:
-            found.append(Failure(what=f"{part.name}, cosine", measured=part.cosine, allowed=comparison.tolerance.cosine))
+            found.append(
+                Failure(what=f"{part.name}, cosine", measured=part.cosine, allowed=comparison.tolerance.cosine)
+            )
     if batch == float("inf"):
         found.append(Failure(what=f"{comparison.name}: a batch gives another shape", measured=batch, allowed=0.0))
     return found

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from processing.pipeline import Pipeline
 
 from contracts.keys import GOLDENS
 from export_worker.loaded import Array
 from export_worker.pictures import golden_indices
+from processing.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from export_worker.parity import Trial
@@ -51,7 +51,7 @@ def packed(arrays: dict[str, Array]) -> bytes:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name in sorted(arrays):
             member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            np.save(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, member.getvalue())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from contracts.vocabulary import ExportFormat
 
 Picture = npt.NDArray[np.uint8]
 """RGB, [height, width, 3]."""
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 Progress = Callable[[float, str], None]
 """Says how much of the running stage is done (0..1) and what is being done."""
 
@@ -141,4 +141,4 @@ def begin(request: ExportRequestedV1, folder: Path, progress: Progress) -> Work:
 
 def threads() -> int:
     """How many threads one model may use here."""
-    return torch.get_num_threads()
+    return int(torch.get_num_threads())

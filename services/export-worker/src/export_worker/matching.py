@@ -47,6 +47,9 @@ class Table(NamedTuple):
             np.array([one.class_id for one in ordered], np.int64),
         )
 
+    def rows(self, chosen: npt.NDArray[np.intp]) -> "Table":
+        return Table(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
+
 
 def match(
     source: Sequence[Found],
@@ -65,7 +68,7 @@ def match(
     lonely = np.concatenate([a.scores[~paired], np.delete(b.scores, partner[paired])])
     end = max([threshold] + [float(each.scores.min()) for each in (a, b) if len(each.scores) >= limit])
     clear = lonely[lonely > end + limits.confidence / 10]
-    mine, other = Table(*(c[paired] for c in a)), Table(*(c[partner[paired]] for c in b))
+    mine, other = a.rows(np.flatnonzero(paired)), b.rows(partner[paired])
     wide = (_shortest(mine.boxes) >= 1.0) & (_shortest(other.boxes) >= 1.0)
     overlaps = iou(mine.boxes, other.boxes)[wide]
     sides = np.abs(mine.boxes - other.boxes)

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import torch
-from processing.geometry import Geometry
-from processing.pipeline import Pipeline
 
 from contracts.keys import METADATA, PARITY_REPORT
 from contracts.model_package import Performance
@@ -21,6 +19,8 @@ from export_worker.matching import Match, match
 from export_worker.pictures import pictures
 from export_worker.report import InputReport, ParityReport
 from export_worker.tolerances import Tolerance, tolerance
+from processing.geometry import Geometry
+from processing.pipeline import Pipeline
 
 LOW_CONFIDENCE = 0.01
 BATCH = 3

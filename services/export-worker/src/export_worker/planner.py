@@ -22,9 +22,7 @@ def plan(request: ExportRequestedV1) -> list[Step]:
 
     Raises Permanent("unsupported") for what no step here can do, before anything is loaded.
     """
-    require_supported(
-        request.framework, request.task_type, request.options, request.optimization, request.validation
-    )
+    require_supported(request.framework, request.task_type, request.options, request.optimization, request.validation)
     route = registry.route(request.export_format)
     if not route or request.export_format not in registry.RUNTIMES:
         raise Permanent("unsupported", f"export_format: nothing on this worker makes {request.export_format} models.")

@@ -67,25 +67,32 @@ def _export(
             )  # fmt: skip
     except torch.onnx.errors.UnsupportedOperatorError as error:
         raise Permanent(
-            "unsupported_operator", f"ONNX opset {options.opset_version} lacks an operator of this model: {error_line(error)}"
+            "unsupported_operator",
+            f"ONNX opset {options.opset_version} lacks an operator of this model: {error_line(error)}",
         ) from error
     except (RuntimeError, ValueError, TypeError, NotImplementedError, torch.onnx.errors.OnnxExporterError) as error:
         raise Permanent("conversion_failed", f"torch's ONNX exporter: {error_line(error)}") from error
 
 
-def _finish(path: Path, options: OnnxOptions, output_format: str, *, nhwc: bool) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
+def _finish(
+    path: Path, options: OnnxOptions, output_format: str, *, nhwc: bool
+) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
     """Check the file, bound its IR version, read its opset and its tensors back."""
     model = onnx.load(str(path), load_external_data=False)
     opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
     if opset != options.opset_version:
-        raise Permanent("conversion_failed", f"opset {options.opset_version} was asked for, the exporter wrote {opset}.")
+        raise Permanent(
+            "conversion_failed", f"opset {options.opset_version} was asked for, the exporter wrote {opset}."
+        )
     if model.ir_version > MAX_IR_VERSION:
         model.ir_version = MAX_IR_VERSION
         onnx.save(model, str(path))
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise Permanent("conversion_failed", f"the ONNX checker refuses the exported file: {error_line(error)}") from error
+        raise Permanent(
+            "conversion_failed", f"the ONNX checker refuses the exported file: {error_line(error)}"
+        ) from error
     pixels = "NHWC uint8 RGB pixels" if nhwc else "NCHW normalised RGB"
     inputs = tuple(_spec(value, "NHWC" if nhwc else "NCHW", pixels) for value in model.graph.input)
     outputs = tuple(_spec(value, output_format, "") for value in model.graph.output)

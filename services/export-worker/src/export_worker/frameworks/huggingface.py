@@ -140,11 +140,14 @@ def _model(folder: Path) -> tuple[Any, int]:
     except (ValueError, KeyError, ImportError, OSError) as error:
         raise Permanent("checkpoint_unreadable", f"transformers cannot open the folder: {error_line(error)}") from error
     except RuntimeError as error:
-        raise Permanent("checkpoint_architecture_mismatch", f"the weights do not fit config.json: {error_line(error)}") from error
+        raise Permanent(
+            "checkpoint_architecture_mismatch", f"the weights do not fit config.json: {error_line(error)}"
+        ) from error
     wrong = sorted(told["missing_keys"]) + [str(key[0]) for key in told.get("mismatched_keys", ())]
     if wrong:
         raise Permanent(
-            "checkpoint_architecture_mismatch", f"the weights do not fit config.json: {wrong[0]} and {len(wrong) - 1} more."
+            "checkpoint_architecture_mismatch",
+            f"the weights do not fit config.json: {wrong[0]} and {len(wrong) - 1} more.",
         )
     return model, sum(file.stat().st_size for file in files)
 

@@ -29,7 +29,9 @@ def adapt(processor: Any, size: object) -> Any:
         processor.size = kind(height=height, width=width)
         return processor
     raise Permanent(
-        "unsupported", f"export_config.image_size: this processor crops to {list(own.size)}.", hint=f"What works: {list(own.size)}."
+        "unsupported",
+        f"export_config.image_size: this processor crops to {list(own.size)}.",
+        hint=f"What works: {list(own.size)}.",
     )
 
 
@@ -48,7 +50,9 @@ def _plain(processor: Any) -> None:
     """Only the arithmetic that all processors share is known here."""
     kind = type(processor)
     base = next((base for base in (TorchvisionBackend, PilBackend) if isinstance(processor, base)), None)
-    changed = [name for name in ARITHMETIC if base is None or getattr(kind, name, None) is not getattr(base, name, None)]
+    changed = [
+        name for name in ARITHMETIC if base is None or getattr(kind, name, None) is not getattr(base, name, None)
+    ]
     if changed:
         raise Permanent("unsupported", f"{kind.__name__} prepares pictures in a way of its own ({changed[0]}).")
     if getattr(processor, "do_pad", None):
@@ -60,7 +64,9 @@ def _resize(processor: Any) -> Resize:
     cut = (int(crop.height), int(crop.width)) if crop is not None else None
     kernel = KERNELS.get(int(processor.resample)) if processor.resample is not None else Kernel.PIL_BILINEAR
     if not processor.do_resize:
-        raise Permanent("unsupported", "a processor that does not resize (do_resize false) takes pictures of one size only.")
+        raise Permanent(
+            "unsupported", "a processor that does not resize (do_resize false) takes pictures of one size only."
+        )
     if kernel is None:
         raise Permanent("unsupported", f"the resampling filter {processor.resample} cannot be exported.")
     if size.height and size.width:
@@ -71,7 +77,11 @@ def _resize(processor: Any) -> Resize:
     if size.shortest_edge and not size.longest_edge and cut is not None:
         short = int(size.shortest_edge)
         return Resize(
-            method=ResizeMethod.SHORT_SIDE_CROP, size=cut, kernel=kernel, resize_to=(short, short), crop_offset="truncate"
+            method=ResizeMethod.SHORT_SIDE_CROP,
+            size=cut,
+            kernel=kernel,
+            resize_to=(short, short),
+            crop_offset="truncate",
         )
     raise Permanent("unsupported", f"the size {dict(size)} without a crop cannot be exported.")
 

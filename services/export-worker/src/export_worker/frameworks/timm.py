@@ -84,13 +84,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         code = "checkpoint_unreadable" if kind == "unreadable" else "checkpoint_framework_mismatch"
         raise Permanent(code, f"{path.name} is {ORIGINS[kind]}, not a state dict for a timm model.")
     try:
-        if kind == "safetensors":
-            found = load_file(path)
-        else:
-            found = _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
+        saved = load_file(path) if kind == "safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise Permanent("checkpoint_unreadable", f"{path.name} cannot be read: {error_line(error)}") from error
-    weights = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    weights = {name: value for name, value in _unwrapped(saved).items() if isinstance(value, torch.Tensor)}
     if not weights:
         raise Permanent("checkpoint_unreadable", f"{path.name} holds no weights.")
     return _without_prefix(weights)
@@ -157,14 +154,18 @@ def _data_config(given: object) -> dict[str, Any]:
         raise Permanent("unsupported", "config.data_config must be an object, as timm's resolve_data_config takes it.")
     known = {"input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode", "img_size", "in_chans"}
     if extra := set(given) - known:
-        raise Permanent("unsupported", f"config.data_config.{sorted(extra)[0]} is not known.", hint=f"What works: {sorted(known)}.")
+        raise Permanent(
+            "unsupported", f"config.data_config.{sorted(extra)[0]} is not known.", hint=f"What works: {sorted(known)}."
+        )
     return dict(given)
 
 
 def _transform(config: dict[str, Any]) -> Any:
     crop, size = config["crop_mode"], config["input_size"][1:]
     if config["input_size"][0] != 3:
-        raise Permanent("unsupported", f"the model takes {config['input_size'][0]} channels; only RGB models can be exported.")
+        raise Permanent(
+            "unsupported", f"the model takes {config['input_size'][0]} channels; only RGB models can be exported."
+        )
     if crop not in {"center", "squash"}:
         raise Permanent("unsupported", f"crop_mode {crop!r} cannot be exported.", hint="What works: center, squash.")
     if crop == "center" and size[0] != size[1]:
@@ -173,7 +174,9 @@ def _transform(config: dict[str, Any]) -> Any:
             hint="What works: a square image_size, or crop_mode squash.",
         )  # fmt: skip
     if not 0 < float(config["crop_pct"]) <= 1:
-        raise Permanent("unsupported", f"crop_pct {config['crop_pct']} cannot be exported.", hint="What works: up to 1.0.")
+        raise Permanent(
+            "unsupported", f"crop_pct {config['crop_pct']} cannot be exported.", hint="What works: up to 1.0."
+        )
     try:
         return create_transform(**config, is_training=False)
     except (KeyError, ValueError, AssertionError) as error:

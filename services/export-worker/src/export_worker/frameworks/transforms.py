@@ -66,4 +66,6 @@ def _triple(values: Any) -> tuple[float, float, float]:
 
 
 def _unsupported(framework: Framework, what: str) -> Permanent:
-    return Permanent("unsupported", f"this {framework} model is prepared with {what}, which no runtime here reproduces.")
+    return Permanent(
+        "unsupported", f"this {framework} model is prepared with {what}, which no runtime here reproduces."
+    )

@@ -88,7 +88,8 @@ def _open(path: Path) -> tuple[Any, int]:
         model, _ = load_checkpoint(path)
     except (TypeError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, KeyError) as error:
         raise Permanent(
-            "checkpoint_unreadable", f"Ultralytics {ultralytics.__version__} cannot open {path.name}: {error_line(error)}"
+            "checkpoint_unreadable",
+            f"Ultralytics {ultralytics.__version__} cannot open {path.name}: {error_line(error)}",
         ) from error
     return model, path.stat().st_size
 
@@ -104,7 +105,9 @@ def _check(model: Any, request: ExportRequestedV1) -> None:
     if HEADS.get(head) != model.task:
         raise Permanent("unsupported", f"Ultralytics models with a {head} head cannot be exported yet.")
     if model.yaml.get("channels", 3) != 3:
-        raise Permanent("unsupported", f"the model takes {model.yaml['channels']} channels; only RGB models can be exported.")
+        raise Permanent(
+            "unsupported", f"the model takes {model.yaml['channels']} channels; only RGB models can be exported."
+        )
 
 
 def _set_dynamic(module: torch.nn.Module) -> None:
@@ -168,7 +171,11 @@ class UltralyticsSource:
     def preprocessing(self, stride: int) -> Preprocessing:
         if self.task == "detect":
             resize = Resize(
-                method=ResizeMethod.LETTERBOX, size=self.size, kernel=Kernel.CV2_LINEAR_U8, fill_value=114, stride=stride
+                method=ResizeMethod.LETTERBOX,
+                size=self.size,
+                kernel=Kernel.CV2_LINEAR_U8,
+                fill_value=114,
+                stride=stride,
             )
             return Preprocessing(resize=resize, normalize=Normalize(), format=TensorFormat())
         self.predictor.setup_source(np.zeros((*self.size, 3), np.uint8))

@@ -15,7 +15,9 @@ def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> 
     model = onnx.load(str(artefact.path))
     names = {layer.name: made for layer, made in _matched(model, source)}
     known = {value.name for value in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names.values()) if name not in known)
+    model.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names.values()) if name not in known
+    )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
