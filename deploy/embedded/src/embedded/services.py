@@ -39,7 +39,10 @@ def url(port: int) -> str:
 
 
 def service_programs(home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> tuple[Program, ...]:
-    """All five, ready when their /readyz answers."""
+    """All five, ready when their /readyz answers.
+
+    Settings that the stack does not decide, such as MODELPORT_LOG_LEVEL, pass from `environment` to all of them.
+    """
     return tuple(_program(name, home, ports, secrets, environment) for name in SERVICES)
 
 
@@ -50,6 +53,8 @@ def _program(name: str, home: Path, ports: Ports, secrets: Secrets, environment:
     work.mkdir(parents=True, exist_ok=True)
     groups = _groups(ports, secrets, work)
     settings = {key: value for group in service.needs for key, value in groups[group].items()}
+    told_by_the_stack = {key for group in groups.values() for key in group}
+    others = {key: value for key, value in environment.items() if key not in told_by_the_stack}
     listen = {"MODELPORT_HOST": LOOPBACK, "MODELPORT_PORT": str(port)}
     tracing = {
         "OTEL_SERVICE_NAME": name,
@@ -60,7 +65,7 @@ def _program(name: str, home: Path, ports: Ports, secrets: Secrets, environment:
         name=name,
         argv=(sys.executable, "-m", service.module),
         cwd=str(work),
-        env=environment | tracing | listen | settings,
+        env=others | tracing | listen | settings,
         ports=(port,),
         ready=answers(f"{url(port)}/readyz"),
         stop_grace_s=5.0,

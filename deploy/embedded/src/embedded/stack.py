@@ -21,6 +21,7 @@ from embedded.watchdog import MARKER
 from servicekit.servers import LOOPBACK
 
 STACK_FILE = "stack.json"
+OUR_OWN = ("MODELPORT_HOME", "MODELPORT_PORT_BASE", "OTEL_SERVICE_NAME", "MAKELEVEL", "MAKEFLAGS", "VIRTUAL_ENV")
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,8 +115,8 @@ def serving_environment() -> Path:
 
 
 def _environment(stack_id: str) -> dict[str, str]:
-    """What every program of the stack inherits: this process's environment without its MODELPORT_ settings."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MODELPORT_", "OTEL_"))}
+    """What every program of the stack inherits: this process's environment without what speaks of this process."""
+    inherited = {name: value for name, value in os.environ.items() if name not in OUR_OWN}
     inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited.get('PATH', os.defpath)}"
     return inherited | {MARKER: stack_id, "PYTHONUNBUFFERED": "1"}
 
