@@ -1,4 +1,4 @@
-"""`python -m export_worker.run` with the hostile child in its sandbox; MODELPORT_TEST_DEED says what that does."""
+"""`python -m export_worker.run` with the hostile child in its sandbox; the first argument says what that does."""
 
 import json
 import os
@@ -12,6 +12,6 @@ GOLDEN = Path(__file__).parents[3] / "libs/contracts/tests/golden/export.models.
 
 if __name__ == "__main__":
     metadata = {**json.loads(GOLDEN.read_text())["metadata"], "runtime_wrappers": {}, "files": []}
-    command = (sys.executable, "-S", "-c", SOURCE, os.environ["MODELPORT_TEST_DEED"], json.dumps(metadata))
-    code = main(sys.argv[1:], command=command)
+    command = (sys.executable, "-S", "-c", SOURCE, sys.argv[1], json.dumps(metadata))
+    code = main(sys.argv[2:], command=command)
     os._exit(code)

@@ -1,4 +1,4 @@
-"""`python -m export_worker` whose runs have the hostile child in their sandbox."""
+"""`python -m export_worker` whose runs have the hostile child in their sandbox, doing the deed of the first argument."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from servicekit import telemetry
 
 async def serve() -> None:
     settings = load()
-    command = (sys.executable, str(Path(__file__).parent / "fake_run.py"))
+    command = (sys.executable, str(Path(__file__).parent / "fake_run.py"), sys.argv[1])
     launcher = SubprocessLauncher(Path(settings.worker.work_dir) / "runs", os.environ, command=command)
     app = build_app(settings, telemetry=telemetry.setup("export-worker"), launcher=launcher)
     await app.start()

@@ -18,6 +18,7 @@ from contracts.events import (
 )
 from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, Framework, TaskType
+from export_worker import watch
 from export_worker.app import App, build_app
 from export_worker.launchers.subprocess import SubprocessLauncher
 from export_worker.sandbox import SandboxState
@@ -57,6 +58,9 @@ class Floor:
                 except TimeoutError:
                     continue
 
+    async def until_gone(self, *pids: int) -> None:
+        await self.until(lambda: not any(watch.is_alive(pid) for pid in pids), seconds=10)
+
     def of(self, kind: type[Event], job_id: UUID) -> list[Event]:
         return [event for event, _ in self.facts if type(event) is kind and getattr(event, "job_id", None) == job_id]
 
@@ -95,8 +99,8 @@ class Floor:
         self, deed: str, tmp_path: Path, sandbox: SandboxState | None = None, **variables: str
     ) -> AsyncIterator[App]:
         port = str(free_ports(1)[0])
-        environ = {**self.environ, "MODELPORT_TEST_DEED": deed, "MODELPORT_PORT": port, **variables}
-        launcher = SubprocessLauncher(tmp_path / "runs", environ, command=(sys.executable, str(FAKE_RUN)))
+        environ = {**self.environ, "MODELPORT_PORT": port, **variables}
+        launcher = SubprocessLauncher(tmp_path / "runs", environ, command=(sys.executable, str(FAKE_RUN), deed))
         app = build_app(load(environ), telemetry=self._telemetry, environ=environ, launcher=launcher, state=sandbox)
         await app.start()
         try:

@@ -60,12 +60,12 @@ async def test_a_warm_run_serves_one_job_and_a_new_one_takes_its_place(floor: Fl
             seen.add(pid)
             fact = await floor.end((await floor.request()).job_id)
             assert isinstance(fact, ModelExportedV1)
-            await floor.until(lambda: not watch.is_alive(pid))
+            await floor.until_gone(pid)
     assert warm_runs() == set()
 
 
 def warm_runs() -> set[int]:
-    return {pid for pid in watch.tree(os.getpid()) if b"fake_run.py\0--warm" in command_line(pid)}
+    return {pid for pid in watch.tree(os.getpid()) if b"fake_run.py\0export\0--warm" in command_line(pid)}
 
 
 async def announced(bus: Bus) -> WorkerAnnouncement:

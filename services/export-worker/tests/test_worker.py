@@ -106,7 +106,7 @@ async def test_cancelling_kills_the_run_and_states_nothing(floor: Floor, tmp_pat
         ]
         assert pids
         await floor.bus.publish(ExportCancelledV1(job_id=job.job_id), subject_id=job.job_id, sequence=0)
-        await floor.until(lambda: not any(watch.is_alive(pid) for pid in pids), seconds=10)
+        await floor.until_gone(*pids)
         await asyncio.sleep(0.3)
         assert floor.of(ExportFailedV1, job.job_id) == []
         await floor.until(lambda: not list((tmp_path / "runs").iterdir()), seconds=5)
@@ -136,8 +136,8 @@ async def test_a_run_that_dies_is_spoken_for(floor: Floor, tmp_path: Path) -> No
 async def test_a_worker_killed_mid_job_leaves_no_process_and_its_successor_does_the_job(
     floor: Floor, tmp_path: Path
 ) -> None:
-    environ = {**floor.environ, "MODELPORT_TEST_DEED": "hang", "MODELPORT_PORT": str(free_ports(1)[0])}
-    worker = await asyncio.create_subprocess_exec(sys.executable, str(FAKE_WORKER), env=environ)
+    environ = {**floor.environ, "MODELPORT_PORT": str(free_ports(1)[0])}
+    worker = await asyncio.create_subprocess_exec(sys.executable, str(FAKE_WORKER), "hang", env=environ)
     job = await floor.request()
     await floor.until(lambda: bool(floor.of(ExportProgressedV1, job.job_id)))
     await asyncio.sleep(1.0)
@@ -145,7 +145,7 @@ async def test_a_worker_killed_mid_job_leaves_no_process_and_its_successor_does_
     assert len(pids) > 5
     os.kill(worker.pid, signal.SIGKILL)
     await worker.wait()
-    await floor.until(lambda: not any(watch.is_alive(pid) for pid in pids), seconds=10)
+    await floor.until_gone(*pids)
     async with floor.worker("export", tmp_path):
         fact = await floor.end(job.job_id)
     assert isinstance(fact, ModelExportedV1)

@@ -19,6 +19,7 @@ from servicekit.bus import Bus
 from servicekit.leases import LeaseLost, LeaseRecord
 
 PERIOD_S = 0.5
+SILENCE_S = 10.0
 FENCE_TRIES = 5
 SHARES: dict[ExportStage, tuple[float, float]] = {
     # part of the whole job in percent, from measured jobs; the packager ends it
@@ -41,7 +42,10 @@ def percent(stage: ExportStage, fraction: float) -> float:
 
 
 class ProgressFeed:
-    """Publishes the newest word at most every half second, a new stage at once; never goes back; losing one is no error."""
+    """Publishes the newest word at most every half second, a new stage at once; never goes back.
+
+    In silence the last word is repeated every ten seconds; losing one is no error.
+    """
 
     def __init__(self, bus: Bus, run: ExportRun) -> None:
         self._bus = bus
@@ -73,12 +77,17 @@ class ProgressFeed:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _publish(self) -> None:
+        newest: Progress | None = None
         while True:
-            await self._changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE_S):
+                    await self._changed.wait()
             self._changed.clear()
             self._moved.clear()
-            while self._waiting:
-                await self._send(self._waiting.pop(next(iter(self._waiting))))
+            words = list(self._waiting.values()) or ([newest] if newest else [])
+            self._waiting.clear()
+            for newest in words:
+                await self._send(newest)
             with suppress(TimeoutError):
                 async with asyncio.timeout(PERIOD_S):
                     await self._moved.wait()

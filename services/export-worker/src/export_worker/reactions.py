@@ -22,7 +22,7 @@ from servicekit.leases import Lease
 from servicekit.objects import ObjectStore
 
 POLL_S = 0.1
-EXTRA_S = 300.0
+EXTRA_S = 900.0
 """What a run may take beside its step: fetching and storing."""
 _log = logging.getLogger(__name__)
 

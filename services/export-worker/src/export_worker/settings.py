@@ -59,6 +59,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
         )
 
 
+RUN_SETTINGS = (BusSettings, S3Settings, WorkerSettings)
+
+
 class RunSettings(Struct, frozen=True, kw_only=True):
     """What a run needs beside its job."""
 

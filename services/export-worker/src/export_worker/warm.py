@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class WarmKeeper:
-    """After `delay_s` of idleness has one warm run made per framework; a job that comes meanwhile ends the trial."""
+    """After `delay_s` of idleness has one warm run made per framework, one after the other."""
 
     def __init__(
         self, launcher: SubprocessLauncher, frameworks: Sequence[Framework], is_idle: asyncio.Event, delay_s: float

@@ -19,10 +19,13 @@ from export_worker import watch
 from export_worker.job_dir import LOG, delete
 from export_worker.launchers import Remains, RunHandle, RunState
 from export_worker.run import PARENT, RUN_DIR, Exit
+from export_worker.settings import RUN_SETTINGS
 
 COMMAND = (sys.executable, "-m", "export_worker.run")
-INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-INHERITED_PREFIXES = ("MODELPORT_", "OTEL_")
+SYSTEM = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+OWN = ("log_level", "log_format", *(name for kind in RUN_SETTINGS for name in kind.__struct_fields__))
+INHERITED = frozenset((*SYSTEM, *(f"MODELPORT_{name.upper()}" for name in OWN)))
+TRACING = "OTEL_"
 READY_PATIENCE_S = 120.0
 STANDARD_ERROR = 2
 _GONE_TRIES = 200
@@ -34,6 +37,7 @@ class Child(Struct, kw_only=True, eq=False):
 
     process: asyncio.subprocess.Process
     root: Path
+    is_ready: bool = False
 
 
 class SubprocessLauncher:
@@ -54,7 +58,7 @@ class SubprocessLauncher:
     @property
     def warm_count(self) -> int:
         """Warm runs that wait for a job."""
-        return sum(child.process.returncode is None for child in self._warm.values())
+        return sum(child.is_ready and child.process.returncode is None for child in self._warm.values())
 
     async def launch(self, run: ExportRun) -> RunHandle:
         handle = RunHandle(run.id)
@@ -89,26 +93,25 @@ class SubprocessLauncher:
             await asyncio.to_thread(delete, child.root)
 
     async def warm_up(self, framework: Framework) -> bool:
-        """Have one warm run for the framework; False where its toolchain did not come up. Cancelling ends the trial."""
-        waiting = self._warm.get(framework)
-        if waiting is not None and waiting.process.returncode is None:
+        """Have one warm run for the framework; False where its toolchain did not come up.
+
+        A job of the framework that comes meanwhile takes the half-warm run, one of another framework ends it.
+        """
+        known = self._warm.get(framework)
+        if known is not None and known.process.returncode is None:
             return True
         await self._discard(framework)
-        child = await self._spawn({}, ("--warm", str(framework)))
+        child = self._warm[framework] = await self._spawn({}, ("--warm", str(framework)))
         try:
-            assert child.process.stdout is not None
-            async with asyncio.timeout(READY_PATIENCE_S):
-                is_ready = await child.process.stdout.readline() == b"ready\n"
-        except TimeoutError:
-            is_ready = False
+            child.is_ready = await _says_ready(child.process)
         except asyncio.CancelledError:
-            await self._drop(child)
+            if self._warm.get(framework) is child:
+                await self._discard(framework)
             raise
-        if not is_ready:
-            await self._drop(child)
-            return False
-        self._warm[framework] = child
-        return True
+        if child.is_ready or self._warm.get(framework) is not child:
+            return True
+        await self._discard(framework)
+        return False
 
     async def stop(self) -> None:
         """End every process, running or warm."""
@@ -119,7 +122,10 @@ class SubprocessLauncher:
             await self._discard(framework)
 
     async def _use_warm(self, run: ExportRun) -> Child | None:
+        """Hand the job to the framework's warm run; one of another framework that is still importing makes way."""
         child = self._warm.pop(run.request.framework, None)
+        for other in [name for name, waiting in self._warm.items() if not waiting.is_ready]:
+            await self._discard(other)
         if child is None:
             return None
         try:
@@ -154,8 +160,17 @@ class SubprocessLauncher:
 
 
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a run may inherit: its own settings and the few variables of the system that it needs."""
-    return {k: v for k, v in environ.items() if k in INHERITED or k.startswith(INHERITED_PREFIXES)}
+    """What a run may inherit: the settings that it reads and the few variables of the system that it needs."""
+    return {k: v for k, v in environ.items() if k in INHERITED or k.startswith(TRACING)}
+
+
+async def _says_ready(process: asyncio.subprocess.Process) -> bool:
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(READY_PATIENCE_S):
+            return await process.stdout.readline() == b"ready\n"
+    except TimeoutError:
+        return False
 
 
 async def _end(child: Child, grace_s: float) -> None:

@@ -1,0 +1,120 @@
+"""The sandbox as a command line, and whether this machine has one."""
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from export_worker import sandbox, seccomp, watch
+from export_worker.job_dir import Home, JobDir, delete
+from export_worker.sandbox import MIB, Limits, make
+
+
+def pairs(argv: list[str], flag: str) -> list[str]:
+    return [argv[i + 1] for i, part in enumerate(argv) if part == flag]
+
+
+@pytest.mark.parametrize("own_uid", [True, False])
+def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: bool) -> None:
+    argv = make("/usr/bin/bwrap", own_uid=own_uid).argv(tmp_path, ["child"], Limits(memory_bytes=MIB), seccomp_fd=9)
+    inside = argv[argv.index("--") :]
+    assert {"--die-with-parent", "--new-session", "--clearenv"} <= set(argv)
+    assert ("--unshare-all" in argv) or {"--unshare-net", "--unshare-pid", "--unshare-ipc"} <= set(argv)
+    assert pairs(argv, "--cap-drop") == ["ALL"]
+    assert pairs(argv, "--bind") == [str(tmp_path), str(tmp_path / "tmp")]
+    assert pairs(argv, "--seccomp") == ["9"]
+    assert pairs(argv, "--remount-ro") == ["/dev", "/"]
+    assert "--no-new-privs" in inside
+    assert {"--core=0", f"--data={MIB + (2 << 30)}", "--nproc=256"} <= set(inside)
+    assert inside[-1] == "child"
+    assert not {"/", "/etc", "/root", "/home", str(Path.home())} & set(pairs(argv, "--ro-bind"))
+
+
+def test_only_packages_are_shown_not_the_checkout(tmp_path: Path) -> None:
+    shown = make("/usr/bin/bwrap", own_uid=False).binds
+    assert any(Path(path) in Path(sandbox.__file__).parents for path in shown)
+    assert not any((Path(path) / ".git").exists() for path in shown)
+
+
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
+    box, state = sandbox.detect({"PATH": str(tmp_path)})
+    assert box is None
+    assert state.description == "not installed: bwrap, setpriv, prlimit"
+
+
+def test_a_sandbox_that_does_not_work_says_why(tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    box, state = sandbox.detect({"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert box is None
+    assert "No permissions to create a new namespace" in state.description
+
+
+def test_the_filter_is_whole_and_its_jumps_stay_inside() -> None:
+    program = seccomp.compile_filter()
+    statements = list(struct.iter_unpack("HBBI", program))
+    assert len(program) % 8 == 0
+    for index, (code, if_true, if_false, _) in enumerate(statements):
+        if code & 0x07 == 0x05:
+            assert index + 1 + max(if_true, if_false) < len(statements)
+    assert statements[-1][3] == seccomp.ALLOW
+    assert seccomp.is_supported("x86_64")
+    assert not seccomp.is_supported("aarch64")
+
+
+def test_a_tree_of_any_depth_and_rights_is_measured_and_removed(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(2100):
+        os.mkdir("d", dir_fd=here)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    (root / "closed").mkdir(mode=0o000)
+    assert watch.disk_bytes(root) is None
+    delete(root)
+    assert not root.exists()
+
+
+def test_disk_is_counted_without_following_links(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\1" * MIB)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "link").symlink_to("/")
+    used = watch.disk_bytes(tmp_path)
+    assert used is not None
+    assert MIB <= used < 2 * MIB
+
+
+def test_a_process_sees_its_descendants() -> None:
+    assert os.getpid() in watch.tree(os.getppid())
+    assert watch.usage(os.getpid()).memory_bytes > MIB
+    assert watch._scanned()(os.getppid()).count(os.getpid()) == 1
+    assert not watch.is_alive(2**22 + 1)
+
+
+def test_the_folder_of_a_dead_worker_is_removed_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "dead").mkdir()
+    (tmp_path / "dead" / "lock").touch()
+    (tmp_path / "dead" / "run-1").mkdir()
+    (tmp_path / "somebody-else").mkdir()
+    first = Home(tmp_path, "first")
+    second = Home(tmp_path, "second")
+    assert not (tmp_path / "dead").exists()
+    assert (tmp_path / "somebody-else").is_dir()
+    assert first.path.is_dir()
+    second.release()
+    assert not second.path.exists()
+
+
+def test_the_run_keeps_its_log_out_of_the_steps_reach(tmp_path: Path) -> None:
+    job = JobDir.create(tmp_path / "run", os.geteuid())
+    assert job.path not in job.log.parents
+    job.write_request(b"{}")
+    job.write_request(b"{1}")
+    assert (job.path / "request.json").read_bytes() == b"{1}"
+    job.remove()
+    assert not job.root.exists()
