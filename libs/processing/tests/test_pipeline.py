@@ -1,7 +1,5 @@
 """The whole way: normalisation and detections against torchvision, timm and Ultralytics; options and bad metadata."""
 
-import copy
-
 import numpy as np
 import pytest
 import timm.data
@@ -18,50 +16,14 @@ from processing.errors import ImageError, MetadataError, OptionError
 from processing.geometry import Geometry
 from processing.pipeline import Pipeline, Prediction
 
+from .samples import metadata, picture
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def metadata(decoder: str = "yolo_v8", names: int = 5, **changes: object) -> dict:
-    """A metadata.json dict; `changes` are dotted paths with `__` for the dot."""
-    value = {
-        "schema_version": 1,
-        "model_file": "model.onnx",
-        "preprocessing": {
-            "resize": {"method": "letterbox", "size": [64, 96], "kernel": "cv2_linear_u8"},
-            "normalize": {
-                "method": "standard",
-                "scale": 1 / 255,
-                "mean": [0, 0, 0],
-                "std": [1, 1, 1],
-                "embedded": False,
-            },
-            "format": {"input_layout": "HWC", "output_layout": "NCHW", "color_space": "RGB", "dtype": "float32"},
-        },
-        "postprocessing": {
-            "decoder": decoder,
-            "nms": {"enabled": True, "iou_threshold": 0.45, "confidence_threshold": 0.25, "max_detections": 300},
-            "top_k": 3,
-        },
-        "input_spec": {"name": "images", "shape": [1, 3, 64, 96], "dtype": "float32", "format": "NCHW"},
-        "output_spec": {"main": {"name": "output0", "shape": [1, 9, 100], "dtype": "float32", "format": "raw"}},
-        "classes": [{"id": i, "name": f"class {i}"} for i in range(names)],
-    }
-    for path, change in changes.items():
-        *parents, last = path.split("__")
-        section = value
-        for parent in parents:
-            section = section[parent]
-        section[last] = change
-    return copy.deepcopy(value)
 
 
 def classifier(**changes: object) -> Pipeline:
     resize = {"method": "short_side_crop", "size": [32, 32], "resize_to": [40, 40], "kernel": "pil_bicubic"}
     return Pipeline.from_metadata(metadata("softmax", preprocessing__resize=resize, **changes))
-
-
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("mean_std", [(MEAN, STD), ((0.5,) * 3, (0.5,) * 3), ((0.0,) * 3, (1.0,) * 3)])
@@ -256,41 +218,6 @@ def test_detector_options_are_refused_by_classifiers():
     for options in ({"iou": 0.5}, {"max_detections": 3}):
         with pytest.raises(OptionError):
             classifier().postprocess(outputs, Geometry((8, 8), (1, 1), (0, 0)), **options)
-
-
-@pytest.mark.parametrize(
-    ("changes", "field", "hint"),
-    [
-        ({"schema_version": 2}, "schema_version", "known: 1"),
-        ({"schema_version": True}, "schema_version", "known: 1"),
-        ({"preprocessing__resize__kernel": "area"}, "preprocessing.resize.kernel", "cv2_linear_u8"),
-        ({"preprocessing__resize__method": "fit"}, "preprocessing.resize.method", "letterbox"),
-        ({"preprocessing__resize__size": [64]}, "preprocessing.resize.size", "height, width"),
-        ({"preprocessing__resize__size": [64, 0]}, "preprocessing.resize.size.1", "from 1"),
-        ({"preprocessing__resize__fill_value": 300}, "preprocessing.resize.fill_value", "to 255"),
-        ({"preprocessing__normalize__std": [1, 0, 1]}, "preprocessing.normalize.std", "zero"),
-        ({"preprocessing__normalize__mean": [1, "a", 1]}, "preprocessing.normalize.mean.1", "number"),
-        ({"preprocessing__normalize__embedded": True}, "preprocessing.format.dtype", "uint8"),
-        ({"preprocessing__format__dtype": "float16"}, "preprocessing.format.dtype", "float32"),
-        ({"preprocessing__format__color_space": "HSV"}, "preprocessing.format.color_space", "RGB"),
-        ({"postprocessing__decoder": "detr"}, "postprocessing.decoder", "yolo_v8"),
-        ({"postprocessing__nms__iou_threshold": 45}, "postprocessing.nms.iou_threshold", "to 1"),
-        ({"postprocessing": None}, "postprocessing", "missing"),
-        ({"classes": None}, "classes", "list"),
-        ({"classes": [{"id": 0}]}, "classes[0].name", "missing"),
-        ({"output_spec": {}}, "output_spec", "at least one"),
-        ({"input_spec": {"shape": []}}, "input_spec.name", "missing"),
-    ],
-)
-def test_metadata_that_is_not_understood_is_refused_by_field(changes, field, hint):
-    with pytest.raises(MetadataError) as error:
-        Pipeline.from_metadata(metadata(**changes))
-    assert error.value.field == field
-    assert hint in str(error.value)
-
-
-def test_unknown_fields_are_tolerated():
-    assert Pipeline.from_metadata(metadata(preprocessing__resize__later=1)).input_name == "images"
 
 
 @pytest.mark.parametrize(
