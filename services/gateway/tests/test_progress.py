@@ -125,8 +125,8 @@ async def test_a_follower_who_leaves_is_forgotten(gateway: Gateway) -> None:
 
 async def test_strange_last_event_ids_are_refused(gateway: Gateway) -> None:
     client, job_id, _ = await started(gateway)
-    for last in ("-1", "x", "1" * 10, "²"):
-        sent = {"Last-Event-ID": last.encode("utf-8").decode("latin-1")}
+    for last in ("-1", "x", "1" * 10, "1.5"):
+        sent = {"Last-Event-ID": last}
         answer = await client.send("GET", f"{JOBS}/{job_id}/events", None, sent)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), last
 
