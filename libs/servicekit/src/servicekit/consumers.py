@@ -143,7 +143,7 @@ class PullConsumer:
             if time.monotonic() - started < (timeout or 1.0) / 2:
                 await self._heal("no answer")
             raise nats.errors.TimeoutError from error
-        except (nats.errors.Error, OSError) as error:
+        except Exception as error:
             await self._heal(str(error) or type(error).__name__)
             raise nats.errors.TimeoutError from error
 

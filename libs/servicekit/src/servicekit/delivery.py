@@ -18,6 +18,7 @@ from contracts.envelope import EventMeta
 from contracts.errors import ErrorInfo, ModelportError, Permanent, Transient
 from contracts.events import Event
 from contracts.subjects import dead_letter_subject, filter_subject
+from servicekit import tasks
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[E, EventMeta], Awaitable[None]]
@@ -133,7 +134,7 @@ async def handle_once(
     except (nats.errors.Error, OSError) as error:
         _log.warning("%s: the message is not settled: %s", consumer, error or type(error).__name__)
     finally:
-        pulse.cancel()
+        await tasks.end(pulse)
 
 
 async def _beat(message: Msg, every_s: float) -> None:

@@ -19,6 +19,7 @@ from contracts.envelope import EventMeta
 from contracts.errors import ErrorInfo, ModelportError, Permanent
 from contracts.events import Event
 from contracts.subjects import stream_of
+from servicekit import tasks
 from servicekit.bus import Bus
 from servicekit.consumers import PullConsumer, durable_config
 from servicekit.delivery import OUTAGE_FACTOR, backoff, explain, give_up, is_outage, listens_to, read
@@ -99,8 +100,10 @@ class JobConsumer(Generic[E]):
         self._stopping.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
-        for job in tuple(self._running):
-            job.cancel()
+        while any(not slot.done() for slot in self._tasks):
+            for job in tuple(self._running):
+                job.cancel()
+            await asyncio.wait(self._tasks, timeout=tasks.PATIENCE_S)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
@@ -148,9 +151,15 @@ class JobConsumer(Generic[E]):
         self._running.add(job)
         pulse = asyncio.create_task(self._beat(message, lease, job))
         try:
-            await job
+            try:
+                await job
+            finally:
+                await tasks.end(pulse)  # or a last heartbeat could undo what is written below
         except asyncio.CancelledError:
-            await self._interrupted(message, lease, pulse)
+            with suppress(nats.errors.Error, OSError, LeaseLost):
+                await self._interrupted(message, lease)
+            if _is_cancelled():
+                raise
         except LeaseLost:
             raise
         except Exception as error:
@@ -160,7 +169,6 @@ class JobConsumer(Generic[E]):
             await message.ack_sync(timeout=5)
         finally:
             self._running.discard(job)
-            pulse.cancel()
 
     async def _run(self, message: Msg, event: E, meta: EventMeta, lease: Lease) -> None:
         await self._bus.in_span(self._durable, message, lambda: self._handler(event, meta, lease))
@@ -174,16 +182,15 @@ class JobConsumer(Generic[E]):
                 await message.in_progress()
             except LeaseLost as error:
                 _log.warning("%s: %s: stopping this attempt", self._durable, error)
-                job.cancel()
+                await tasks.end(job)
                 return
             except (nats.errors.Error, OSError) as error:
                 _log.warning("%s: heartbeat: %s", self._durable, error or type(error).__name__)
 
-    async def _interrupted(self, message: Msg, lease: Lease, pulse: "asyncio.Task[None]") -> None:
+    async def _interrupted(self, message: Msg, lease: Lease) -> None:
         """The job was cancelled: by the loss of its lease (leave everything), or by `stop` (hand it back)."""
-        if pulse.done():
+        if not await lease.still_mine():
             return
-        pulse.cancel()
         await lease.release(failed=False)
         await message.nak()
 
@@ -215,3 +222,9 @@ class JobConsumer(Generic[E]):
     def _default_key(self, event: E, meta: EventMeta) -> str:
         """The job's id where the event has one, else the event's own id."""
         return f"{self._durable}.{getattr(event, 'job_id', None) or meta.id}"
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task itself was cancelled, not only the job it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -19,6 +19,7 @@ from contracts.errors import FieldError, Permanent, Transient
 from contracts.keys import ObjectRef
 from servicekit.object_errors import in_our_words
 from servicekit.settings import S3Settings
+from servicekit.tasks import end
 
 PART_BYTES = 8 << 20
 PART_CONCURRENCY = 4
@@ -161,9 +162,7 @@ class ObjectStore:
                 if failed := next((t for t in tasks if t.done() and t.exception()), None):
                     failed.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     async def get_bytes(self, key: str, max_bytes: int) -> bytes:
         """The whole object; Permanent `payload_too_large` where it has more than `max_bytes`."""

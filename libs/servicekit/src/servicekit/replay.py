@@ -17,6 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from contracts.envelope import EventMeta
 from contracts.errors import Permanent
 from contracts.subjects import base_subject, filter_subject, stream_of
+from servicekit import tasks
 from servicekit.bus import Bus
 from servicekit.delivery import read
 
@@ -60,9 +61,7 @@ class Follower:
         return all(event.is_set() for event in self._caught_up.values())
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
 
     async def _follow(self, stream: str, subjects: list[str]) -> None:
         start = self._first()
@@ -72,8 +71,8 @@ class Follower:
             except nats.js.errors.NotFoundError:
                 start = self._first()
                 _log.warning("following %s: the stream is gone", stream)
-            except (nats.errors.Error, OSError) as error:
-                _log.warning("following %s: %s", stream, error or type(error).__name__)
+            except Exception as error:
+                _log.warning("following %s: %s", stream, str(error) or type(error).__name__)
             await asyncio.sleep(_RETRY_S)
 
     async def _session(self, stream: str, subjects: list[str], start: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from contracts.errors import Transient
 from contracts.events.deployment import DeploymentRequestedV1
@@ -17,6 +17,7 @@ from servicekit.health import Check, HealthServer
 from servicekit.jobs import JobConsumer
 from servicekit.objects import ObjectStore
 from servicekit.replay import Follower, follow
+from servicekit.tasks import end
 from servicekit.telemetry import Telemetry
 
 SERVICE = "deployer"
@@ -61,7 +62,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         await consumer.start()
         stack.push_async_callback(consumer.stop, 4.0)
         reconciler = Reconciler(desired, triton, endpoint, telemetry, every_s=settings.reconcile_s)
-        stack.push_async_callback(_cancel, asyncio.create_task(reconciler.run()))
+        stack.push_async_callback(end, asyncio.create_task(reconciler.run()))
         yield health
 
 
@@ -82,9 +83,3 @@ def _caught_up(follower: Follower) -> Check:
             raise Transient("unavailable", "past deployments are still being read")
 
     return check
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -14,6 +14,7 @@ from contracts.capabilities import EXECUTED_FORMATS, Availability, WorkerAnnounc
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, Framework
 from export_worker.sandbox import SandboxState
+from servicekit import tasks
 from servicekit.bus import Bus
 
 PERIOD_S = 10.0
@@ -100,8 +101,7 @@ class Announcer:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await tasks.end(self._task)
         with suppress(nats.errors.Error, OSError):
             await (await self._bucket()).delete(_key(self._announcement.worker_id))
 

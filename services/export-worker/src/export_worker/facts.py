@@ -56,6 +56,7 @@ class ProgressFeed:
         self._count = 0
         self._changed = asyncio.Event()
         self._moved = asyncio.Event()
+        self._stopping = False
         self._task = asyncio.create_task(self._publish())
 
     def put(self, word: Progress) -> None:
@@ -73,21 +74,28 @@ class ProgressFeed:
         self.put(Progress(stage=stage, fraction=fraction, message=message))
 
     async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        """End after the word under way; a flag, because a cancellation can be lost inside a request that just succeeds."""
+        self._stopping = True
+        self._changed.set()
+        self._moved.set()
+        await self._task
 
     async def _publish(self) -> None:
         newest: Progress | None = None
-        while True:
+        while not self._stopping:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SILENCE_S):
                     await self._changed.wait()
+            if self._stopping:
+                return
             self._changed.clear()
             self._moved.clear()
             words = list(self._waiting.values()) or ([newest] if newest else [])
             self._waiting.clear()
             for newest in words:
                 await self._send(newest)
+            if self._stopping:
+                return
             with suppress(TimeoutError):
                 async with asyncio.timeout(PERIOD_S):
                     await self._moved.wait()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contracts.errors import ModelportError
 from contracts.vocabulary import Framework
 from export_worker.launchers.subprocess import SubprocessLauncher
+from servicekit import tasks
 
 RETRY_S = 30.0
 _log = logging.getLogger(__name__)
@@ -30,8 +31,7 @@ class WarmKeeper:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await tasks.end(self._task)
 
     async def _keep(self) -> None:
         while True:

@@ -27,6 +27,7 @@ from servicekit.bus import Bus
 from servicekit.migrate import migrate
 from servicekit.objects import ObjectStore
 from servicekit.postgres import create_pool
+from servicekit.tasks import end
 from servicekit.telemetry import Telemetry
 
 MAX_BODY_BYTES = 4 << 20
@@ -75,7 +76,7 @@ async def running(settings: Settings, telemetry: Telemetry, *, schema: str = SER
         await bus.start()
         loops = (parts.progress.run, outbox.Relay(pool, bus.jetstream).run, Reconciler(parts).run)
         tasks = [asyncio.create_task(_forever(loop)) for loop in loops]
-        stack.push_async_callback(_cancel, tasks)
+        stack.push_async_callback(end, *tasks)
         yield parts
 
 
@@ -118,9 +119,3 @@ async def _forever(loop: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             _log.exception("%s stopped unexpectedly and starts again", getattr(loop, "__qualname__", loop))
         await asyncio.sleep(RESTART_S)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
 
@@ -28,12 +28,11 @@ from servicekit.health import Check
 from servicekit.migrate import migrate
 from servicekit.postgres import create_pool
 from servicekit.replay import Follower, follow
+from servicekit.tasks import end
 from servicekit.telemetry import Telemetry
 
 SERVICE = "inference-proxy"
 LAST_FLUSH_S = 2.0
-STOP_TRIES = 10
-STOP_TRY_S = 0.3
 
 _log = logging.getLogger(__name__)
 
@@ -61,10 +60,10 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
         meter = Meter(bus, proxy_id)
         stack.push_async_callback(_last_words, quota, meter)
         for flush in (quota.flush, meter.flush):
-            stack.push_async_callback(_cancel, asyncio.create_task(_repeat(flush, settings.flush_s)))
+            stack.push_async_callback(end, asyncio.create_task(_repeat(flush, settings.flush_s)))
         routes = RouteTable()
         follower = follow(bus, FACTS, routes.on_fact, since="start")
-        stack.push_async_callback(stop_following, follower)
+        stack.push_async_callback(follower.stop)
         yield Api(
             Parts(
                 routes=routes,
@@ -113,23 +112,6 @@ async def _repeat(action: Callable[[], Awaitable[None]], every_s: float) -> None
             await action()
         except Exception:
             _log.exception("a periodic task failed")
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-
-
-async def stop_following(follower: Follower) -> None:
-    """Stop it for sure: nats-py can swallow a cancellation that meets the end of its wait, so ask again."""
-    for _ in range(STOP_TRIES):
-        try:
-            async with asyncio.timeout(STOP_TRY_S):
-                await follower.stop()
-            return
-        except TimeoutError:
-            continue
 
 
 def _caught_up(follower: Follower) -> Check:

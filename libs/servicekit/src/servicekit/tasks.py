@@ -1,0 +1,20 @@
+"""Ends background tasks for certain."""
+
+import asyncio
+from typing import Any
+
+PATIENCE_S = 0.25
+
+
+async def end(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel the tasks and wait until each is done; their results and errors are dropped.
+
+    One `cancel` is not enough on Python 3.11: `asyncio.wait_for`, which nats-py awaits its answers with, swallows a cancellation that
+    arrives together with the answer (fixed in 3.12), and a loop around it would then go on for ever.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=PATIENCE_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
