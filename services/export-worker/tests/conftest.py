@@ -11,7 +11,7 @@ import pytest
 from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1
 from contracts.vocabulary import Framework
 from export_worker.job_dir import JobDir, delete
-from export_worker.sandbox import MIB, Limits, Sandbox, make
+from export_worker.sandbox import MIB, Limits, Sandbox, make, separate_uid
 from export_worker.step_log import StepLog
 from export_worker.steps import Step
 from servicekit import replay
@@ -41,7 +41,7 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
         pytest.skip("bubblewrap is not installed")
     if request.param == "own_uid" and os.geteuid() != 0:
         pytest.skip("a user id of its own needs root")
-    return make(bwrap, own_uid=request.param == "own_uid")
+    return make(bwrap, own_uid=separate_uid() if request.param == "own_uid" else None)
 
 
 @pytest.fixture

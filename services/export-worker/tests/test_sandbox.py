@@ -15,8 +15,8 @@ def pairs(argv: list[str], flag: str) -> list[str]:
     return [argv[i + 1] for i, part in enumerate(argv) if part == flag]
 
 
-@pytest.mark.parametrize("own_uid", [True, False])
-def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: bool) -> None:
+@pytest.mark.parametrize("own_uid", [1_000_000_007, None])
+def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: int | None) -> None:
     argv = make("/usr/bin/bwrap", own_uid=own_uid).argv(tmp_path, ["child"], Limits(memory_bytes=MIB), seccomp_fd=9)
     inside = argv[argv.index("--") :]
     assert {"--die-with-parent", "--new-session", "--clearenv"} <= set(argv)
@@ -32,7 +32,7 @@ def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: bool) -> No
 
 
 def test_only_packages_are_shown_not_the_checkout(tmp_path: Path) -> None:
-    shown = make("/usr/bin/bwrap", own_uid=False).binds
+    shown = make("/usr/bin/bwrap", own_uid=None).binds
     assert any(Path(path) in Path(sandbox.__file__).parents for path in shown)
     assert not any((Path(path) / ".git").exists() for path in shown)
 
@@ -40,7 +40,23 @@ def test_only_packages_are_shown_not_the_checkout(tmp_path: Path) -> None:
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     box, state = sandbox.detect({"PATH": str(tmp_path)})
     assert box is None
-    assert state.description == "not installed: bwrap, setpriv, prlimit"
+    assert state.description.startswith("not installed: bwrap, setpriv, prlimit; install")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root there is no choice")
+@pytest.mark.parametrize(
+    ("uid_map", "expected"),
+    [
+        ("0 0 4294967295\n", 1_000_000_000),
+        ("0 100000 65536\n", 20_000),
+        ("0 1000 1\n", None),
+        ("0 1000 1\n1 100000 65536\n", 20_000),
+    ],
+)
+def test_the_user_id_is_one_that_exists_here(tmp_path: Path, uid_map: str, expected: int | None) -> None:
+    (tmp_path / "map").write_text(uid_map)
+    chosen = sandbox.separate_uid(str(tmp_path / "map"))
+    assert chosen == (None if expected is None else expected + os.getpid() % (1 << 30 if expected > 10**8 else 40_000))
 
 
 def test_a_sandbox_that_does_not_work_says_why(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ async def test_a_cancelled_step_leaves_no_process(step_of: Start) -> None:
 
 
 async def test_processes_are_bounded(step_of: Start) -> None:
-    error = (await outcome(step_of, "fork_bomb")).error
+    error = (await outcome(step_of, "fork_bomb", memory_bytes=1 << 30)).error
     assert error is not None
     assert error.code == "step_crashed" or int(error.message.split()[0]) < SMALL.processes
 

@@ -23,7 +23,8 @@ MIB = 1 << 20
 OWN_PACKAGES = ("contracts", "processing", "export_worker")
 SYSTEM_LINKS = ("bin", "sbin", "lib", "lib64", "lib32")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/sys/devices/system/cpu")
-UID_BASE = 1_000_000_000
+UIDS = ((1_000_000_000, 1 << 30), (20_000, 40_000))
+"""First id and number of ids to choose from, the widest range that exists here."""
 NOBODY = 65534
 SHARED_MEMORY = 64 * MIB
 PROBE_TIMEOUT_S = 20
@@ -54,16 +55,16 @@ class SandboxState(Struct, frozen=True, kw_only=True):
 
 
 class Sandbox(Struct, frozen=True, kw_only=True):
-    """How to isolate on this machine; `own_uid` switches to a separate user id (needs root), else a user namespace is made."""
+    """How to isolate on this machine; `own_uid` is the user id to switch to (needs root), None makes a user namespace."""
 
     bwrap: str
-    own_uid: bool
+    own_uid: int | None
     binds: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
 
     def uid(self) -> int:
         """The user id outside that the step started by this process runs under; owns the job directory."""
-        return UID_BASE + os.getpid() if self.own_uid else os.geteuid()
+        return os.geteuid() if self.own_uid is None else self.own_uid
 
     def argv(
         self, job_dir: Path, command: Sequence[str], limits: Limits, *, seccomp_fd: int | None = None
@@ -86,16 +87,16 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         ]
 
     def _namespaces(self) -> list[str]:
-        if not self.own_uid:
+        if self.own_uid is None:
             return ["--unshare-all", "--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL"]
         spaces = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
         # kept only until setpriv, the first program inside, has used them
         return [*spaces, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
 
     def _identity(self) -> list[str]:
-        if not self.own_uid:
+        if self.own_uid is None:
             return ["setpriv", "--no-new-privs", "--"]
-        uid = str(self.uid())
+        uid = str(self.own_uid)
         drop = ("--reuid", uid, "--regid", uid, "--clear-groups", "--no-new-privs", "--inh-caps=-all")
         return ["setpriv", *drop, "--"]
 
@@ -150,17 +151,32 @@ def detect(environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, San
     tools = {name: shutil.which(name, path=environ.get("PATH")) for name in ("bwrap", "setpriv", "prlimit")}
     missing = [name for name, path in tools.items() if path is None]
     if missing:
-        return None, SandboxState(available=False, description=f"not installed: {', '.join(missing)}")
-    sandbox = make(str(tools["bwrap"]), own_uid=os.geteuid() == 0)
-    reason = _try(sandbox)
-    if reason:
-        return None, SandboxState(available=False, description=f"bubblewrap does not work here: {reason}")
-    how = "own user id" if sandbox.own_uid else "user namespace"
+        packages = "install the system packages bubblewrap and util-linux"
+        return None, SandboxState(available=False, description=f"not installed: {', '.join(missing)}; {packages}")
     filtered = "system call filter" if seccomp.is_supported() else "no system call filter"
-    return sandbox, SandboxState(available=True, description=f"bubblewrap, {how}, {filtered}")
+    reason = ""
+    for uid in dict.fromkeys((separate_uid(), None)):
+        sandbox = make(str(tools["bwrap"]), own_uid=uid)
+        reason = _try(sandbox)
+        if not reason:
+            how = "user namespace" if uid is None else "own user id"
+            return sandbox, SandboxState(available=True, description=f"bubblewrap, {how}, {filtered}")
+    return None, SandboxState(available=False, description=f"bubblewrap does not work here: {reason}")
 
 
-def make(bwrap: str, *, own_uid: bool) -> Sandbox:
+def separate_uid(uid_map: str = "/proc/self/uid_map") -> int | None:
+    """A user id for the steps of this process alone; None without root or where this container has too few of them."""
+    if os.geteuid() != 0:
+        return None
+    ranges = [[int(part) for part in line.split()] for line in Path(uid_map).read_text().splitlines()]
+    highest = max((first + count for first, _, count in ranges), default=0)
+    for base, span in UIDS:
+        if highest >= base + span:
+            return base + os.getpid() % span
+    return None
+
+
+def make(bwrap: str, *, own_uid: int | None) -> Sandbox:
     """A sandbox that shows this interpreter, our packages and /usr."""
     links, system = [], ["/usr"]
     for name in SYSTEM_LINKS:
@@ -214,12 +230,12 @@ def _try(sandbox: Sandbox) -> str:
     from export_worker.job_dir import JobDir
 
     limits = Limits(memory_bytes=512 * MIB, wall_s=PROBE_TIMEOUT_S)
-    with JobDir.temporary(sandbox.uid()) as job:
-        argv = sandbox.argv(job.path, [sys.executable, "-S", "-c", "print('inside')"], limits)
-        try:
+    try:
+        with JobDir.temporary(sandbox.uid()) as job:
+            argv = sandbox.argv(job.path, [sys.executable, "-S", "-c", "print('inside')"], limits)
             done = subprocess.run(argv, capture_output=True, timeout=PROBE_TIMEOUT_S, text=True, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
     if done.returncode == 0 and done.stdout.strip() == "inside":
         return ""
     return done.stderr.strip()[-300:] or f"exit status {done.returncode}"

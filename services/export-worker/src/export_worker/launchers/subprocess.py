@@ -28,6 +28,7 @@ INHERITED = frozenset((*SYSTEM, *(f"MODELPORT_{name.upper()}" for name in OWN)))
 TRACING = "OTEL_"
 READY_PATIENCE_S = 120.0
 STANDARD_ERROR = 2
+NICE = 10
 _GONE_TRIES = 200
 _log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class SubprocessLauncher:
             return True
         await self._discard(framework)
         child = self._warm[framework] = await self._spawn({}, ("--warm", str(framework)))
+        _set_niceness(child, NICE)
         try:
             child.is_ready = await _says_ready(child.process)
         except asyncio.CancelledError:
@@ -128,6 +130,7 @@ class SubprocessLauncher:
             await self._discard(other)
         if child is None:
             return None
+        _set_niceness(child, 0)
         try:
             assert child.process.stdin is not None
             child.process.stdin.write(msgspec.json.encode(run.to_env()) + b"\n")
@@ -162,6 +165,16 @@ class SubprocessLauncher:
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
     """What a run may inherit: the settings that it reads and the few variables of the system that it needs."""
     return {k: v for k, v in environ.items() if k in INHERITED or k.startswith(TRACING)}
+
+
+def _set_niceness(child: Child, value: int) -> None:
+    """Warming up yields to everything else; only root can take that back for the job, so only root does it."""
+    if os.geteuid() != 0:
+        return
+    for pid in watch.tree(child.process.pid):
+        with suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
 
 
 async def _says_ready(process: asyncio.subprocess.Process) -> bool:
