@@ -263,6 +263,14 @@ async def test_stop_lets_the_running_reaction_finish(bus: Bus) -> None:
     assert done == [1]
 
 
+async def test_stop_while_the_server_is_away(bus: Bus, nats_server: NatsServer) -> None:
+    await started(bus, Recorder())
+    nats_server.kill()
+    await asyncio.sleep(0.3)
+    await bus.stop()
+    assert not bus.is_connected
+
+
 async def test_subscribe_after_start_is_refused(bus: Bus) -> None:
     await started(bus, Recorder())
     with pytest.raises(RuntimeError, match="before start"):

@@ -91,6 +91,7 @@ async def test_a_job_longer_than_ack_wait_is_delivered_once(bus: Bus) -> None:
     await eventually(lambda: worker.done == [1])
     await eventually(lambda: settled(bus))
     assert worker.started == [1]
+    assert (await bus.jetstream.consumer_info("EXPORT", DURABLE)).delivered.consumer_seq == 1
     await jobs.stop()
 
 
@@ -187,6 +188,21 @@ async def test_stop_hands_a_long_job_back_without_counting_a_failure(bus: Bus) -
     await jobs.stop()
 
 
+async def test_cancelling_a_consumer_ends_it_and_hands_its_job_back(bus: Bus) -> None:
+    worker = Worker(seconds=60)
+    jobs = await consumer(bus, worker)
+    await publish(bus)
+    await eventually(lambda: worker.started == [1])
+    (slot,) = jobs._tasks
+    slot.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(slot, 5)
+    successor = Worker()
+    jobs = await consumer(bus, successor)
+    await eventually(lambda: successor.done == [2])
+    await jobs.stop()
+
+
 async def test_an_attempt_that_lost_its_lease_is_cancelled_and_settles_nothing(bus: Bus) -> None:
     worker = Worker(seconds=60)
     jobs = await consumer(bus, worker, ack_wait_s=30.0, heartbeat_s=0.2)
@@ -249,8 +265,7 @@ WORKER = """
     import asyncio, sys
     from opentelemetry.sdk.trace import TracerProvider
     from contracts.events import ExportCancelledV1
-    from servicekit import jobs as jobs_module
-from servicekit.bus import Bus
+    from servicekit.bus import Bus
     from servicekit.jobs import JobConsumer
     from servicekit.telemetry import Telemetry
 

@@ -8,7 +8,8 @@ so a killed replica delays one fact, not a buffer of them, and a frozen replica 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -125,13 +126,16 @@ class Bus:
             await self._start_reactions()
 
     async def stop(self) -> None:
-        """Let running reactions finish, then close both connections."""
+        """Let running reactions finish, then close both connections; never raises for a server that is away."""
+        clients = [self._nats] if self._nats is not None else []
         if self._broker is not None:
-            await self._broker.stop()
-            self._broker = None
-        if self._nats is not None:
-            await self._nats.close()
-            self._nats = self._jetstream = None
+            clients.append(await self._broker.connect())
+            with _quietly("reactions"):
+                await self._broker.stop()
+        for client in clients:
+            with _quietly("connection"):
+                await client.close()
+        self._broker = self._nats = self._jetstream = None
 
     async def check(self) -> None:
         """For /readyz: Transient while the server cannot be reached."""
@@ -279,6 +283,14 @@ def _reaction(handle: Callable[[Msg], Awaitable[None]]) -> Callable[["NatsMessag
 async def _whole(message: "NatsMessage") -> "NatsMessage":
     """FastStream's decoder: nothing is decoded here, so that a bad body reaches the dead letters with its reason."""
     return message
+
+
+@contextmanager
+def _quietly(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (nats.errors.Error, OSError) as error:
+        _log.warning("closing the %s: %s", what, error or type(error).__name__)
 
 
 async def _on_error(error: Exception) -> None:
