@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,7 @@ from contracts.vocabulary import ExportFormat
 from export_worker import watch
 from export_worker.sandbox import SandboxState
 from servicekit.bus import Bus
+from servicekit.servers import free_ports
 
 from .floor import Floor, command_line
 
@@ -80,3 +83,30 @@ async def get(port: int, path: str) -> tuple[int, str]:
     answer = (await reader.read()).decode()
     writer.close()
     return int(answer.split()[1]), answer
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_the_service_leaves_no_process_behind(floor: Floor, tmp_path: Path, number: signal.Signals) -> None:
+    environ = {**floor.environ, "MODELPORT_PORT": str(free_ports(1)[0]), "MODELPORT_WARM_RUNS": "true"}
+    environ["MODELPORT_WARM_DELAY_S"] = "0"
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-m", "export_worker", env=environ)
+    await floor.until(lambda: any(b"--warm" in command_line(pid) for pid in watch.tree(worker.pid)))
+    await asyncio.sleep(0.5)
+    pids = watch.tree(worker.pid)
+    assert (await get(int(environ["MODELPORT_PORT"]), "/healthz"))[0] == 200
+    os.kill(worker.pid, number)
+    assert await worker.wait() == (0 if number == signal.SIGTERM else -9)
+    await floor.until_gone(*pids)
+    homes = list((tmp_path / "work").iterdir())
+    assert len(homes) == (0 if number == signal.SIGTERM else 1)
+
+
+async def test_wrong_settings_end_the_service_with_a_sentence(floor: Floor) -> None:
+    environ = {**floor.environ, "MODELPORT_SLOTS": "many", "MODELPORT_PORT": "1"}
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "export_worker", env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await worker.communicate()
+    assert worker.returncode == 1
+    assert b"MODELPORT_SLOTS" in told
+    assert b"Traceback" not in told

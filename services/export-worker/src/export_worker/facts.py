@@ -4,6 +4,8 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from typing import Protocol
+from uuid import UUID
 
 import msgspec
 import nats.js.errors
@@ -41,13 +43,20 @@ def percent(stage: ExportStage, fraction: float) -> float:
     return round(first + (last - first) * min(max(fraction, 0.0), 1.0), 1)
 
 
+class Publisher(Protocol):
+    """What of `servicekit.bus.Bus` progress needs."""
+
+    async def publish(self, event: Event, *, subject_id: UUID, sequence: str) -> str:
+        """Publish with an id that retries reproduce."""
+
+
 class ProgressFeed:
     """Publishes the newest word at most every half second, a new stage at once; never goes back.
 
     In silence the last word is repeated every ten seconds; losing one is no error.
     """
 
-    def __init__(self, bus: Bus, run: ExportRun) -> None:
+    def __init__(self, bus: Publisher, run: ExportRun) -> None:
         self._bus = bus
         self._run = run
         self._waiting: dict[ExportStage, Progress] = {}

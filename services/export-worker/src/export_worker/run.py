@@ -210,7 +210,7 @@ async def perform(environ: Mapping[str, str], warm: Framework | None, command: t
     except LeaseLost as error:
         _log.warning("%s", error)
         return Exit.STATED
-    except Transient as error:
+    except (Transient, OSError) as error:
         _log.warning("try again later: %s", error)
         return Exit.TRY_AGAIN
     except Permanent as error:

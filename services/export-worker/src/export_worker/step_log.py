@@ -1,6 +1,7 @@
 """The log of one run: bounded on disk, the beginning and the end kept, readable while it grows."""
 
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -20,8 +21,8 @@ class StepLog:
         """Append raw output of the step."""
         head, rest = data[: self._room], data[self._room :]
         if head:
-            self._file.write(head)
             self._room -= len(head)
+            self._append(head)
         if rest:
             self._keep(rest)
 
@@ -34,9 +35,14 @@ class StepLog:
         if self._file.closed:
             return
         if self._dropped:
-            self._file.write(f"\n[run] … {self._dropped} bytes of output left out here …\n".encode())
-        self._file.write(b"".join(self._tail))
+            self._append(f"\n[run] … {self._dropped} bytes of output left out here …\n".encode())
+        self._append(b"".join(self._tail))
         self._file.close()
+
+    def _append(self, data: bytes) -> None:
+        """A full disk costs the rest of the log, not the job: the job's own writes will say so."""
+        with suppress(OSError):
+            self._file.write(data)
 
     def _keep(self, data: bytes) -> None:
         self._tail.append(data)

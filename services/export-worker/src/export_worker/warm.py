@@ -3,21 +3,28 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 from contracts.errors import ModelportError
 from contracts.vocabulary import Framework
-from export_worker.launchers.subprocess import SubprocessLauncher
 from servicekit import tasks
 
 RETRY_S = 30.0
 _log = logging.getLogger(__name__)
 
 
+class WarmLauncher(Protocol):
+    """A launcher that can prepare runs."""
+
+    async def warm_up(self, framework: Framework) -> bool:
+        """Have one warm run for the framework; False where its toolchain did not come up."""
+
+
 class WarmKeeper:
     """After `delay_s` of idleness has one warm run made per framework, one after the other."""
 
     def __init__(
-        self, launcher: SubprocessLauncher, frameworks: Sequence[Framework], is_idle: asyncio.Event, delay_s: float
+        self, launcher: WarmLauncher, frameworks: Sequence[Framework], is_idle: asyncio.Event, delay_s: float
     ) -> None:
         self._launcher = launcher
         self._frameworks = frameworks
