@@ -10,8 +10,6 @@ import msgspec
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from servicekit.servers import ServerCommand, free_ports
-from servicekit.testing import Server
 
 from contracts import keys
 from contracts.deployment import PlatformEndpointConfig
@@ -47,6 +45,8 @@ from contracts.vocabulary import (
 )
 from embedded.ports import Ports
 from embedded.triton import triton_program
+from servicekit.servers import ServerCommand, free_ports
+from servicekit.testing import Server
 
 ROOT = Path(__file__).parents[3]
 SERVING = ROOT / ".venv-serving"

@@ -8,11 +8,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from servicekit.bus import Bus
-from servicekit.objects import ObjectStore
-from servicekit.replay import follow
-from servicekit.telemetry import Telemetry
-from servicekit.testing import NatsServer, S3Server
 
 from contracts import keys
 from contracts.events.deployment import (
@@ -25,6 +20,11 @@ from contracts.vocabulary import DesiredState
 from deployer.app import run_app, stop_following
 from deployer.settings import Settings
 from deployer.triton import Triton
+from servicekit.bus import Bus
+from servicekit.objects import ObjectStore
+from servicekit.replay import follow
+from servicekit.telemetry import Telemetry
+from servicekit.testing import NatsServer, S3Server
 
 pytestmark = pytest.mark.integration
 

@@ -19,11 +19,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from servicekit.bus import Bus
-from servicekit.servers import ServerCommand, free_ports
-from servicekit.testing import NatsServer, PostgresServer, Server
 
-from contracts import credentials, keys
+from contracts import credentials
 from contracts.events.deployment import Access, DeploymentActivatedV1
 from contracts.model_package import (
     ModelClass,
@@ -54,6 +51,9 @@ from contracts.vocabulary import (
 )
 from embedded.ports import Ports
 from embedded.triton import triton_program
+from servicekit.bus import Bus
+from servicekit.servers import ServerCommand, free_ports
+from servicekit.testing import NatsServer, PostgresServer, Server
 
 ROOT = Path(__file__).parents[3]
 SERVING = ROOT / ".venv-serving"
@@ -78,7 +78,12 @@ def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonSe
     program = triton_program(SERVING, home, ports, dict(os.environ))
     url = f"http://127.0.0.1:{http}"
     command = ServerCommand(
-        name="triton", argv=program.argv, cwd=program.cwd, port=http, env=program.env, ready_url=f"{url}/v2/health/ready"
+        name="triton",
+        argv=program.argv,
+        cwd=program.cwd,
+        port=http,
+        env=program.env,
+        ready_url=f"{url}/v2/health/ready",
     )
     server = TritonServer(command, home / "triton.log")
     server.url = url
@@ -214,12 +219,12 @@ class Endpoint:
         return {"Authorization": f"Bearer {self.key}"}
 
 
-def endpoint(tier: Tier = Tier.ENTERPRISE, user_id: UUID | None = None, model: str = "classifier", **meta: Any) -> Endpoint:
+def endpoint(
+    tier: Tier = Tier.ENTERPRISE, user_id: UUID | None = None, model: str = "classifier", **meta: Any
+) -> Endpoint:
     """An activation with a fresh key."""
     key = credentials.mint(credentials.API_KEY_PREFIX)
-    access = Access(
-        user_id=user_id or uuid4(), tier=tier, key_digests=(credentials.digest(key, PEPPER),)
-    )
+    access = Access(user_id=user_id or uuid4(), tier=tier, key_digests=(credentials.digest(key, PEPPER),))
     event = DeploymentActivatedV1(
         deployment_id=uuid4(),
         generation=1,

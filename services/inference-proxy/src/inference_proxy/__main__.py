@@ -1,6 +1,8 @@
 """`python -m inference_proxy`: serves until SIGTERM."""
 
+import ctypes
 import sys
+from contextlib import suppress
 
 from contracts.errors import Permanent
 from inference_proxy.app import SERVICE, build_app
@@ -8,9 +10,25 @@ from inference_proxy.settings import Settings
 from servicekit import process, settings, telemetry
 from servicekit.http import serve
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+MALLOC_OPTIONS = {M_MMAP_THRESHOLD: 16 << 20, M_TRIM_THRESHOLD: 32 << 20, M_ARENA_MAX: 2}
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a request freed for the next one.
+
+    By default every picture's pixels go back to the kernel and are faulted in again, page by page: measured, half of
+    the proxy's own processor time. What is larger than a common photograph still goes back at once.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        for option, value in MALLOC_OPTIONS.items():
+            libc.mallopt(option, value)
+
 
 async def main() -> None:
     """Serve until asked to stop."""
+    keep_freed_memory()
     given = settings.load(Settings)
     tracing = telemetry.setup(SERVICE)
     try:

@@ -1,5 +1,6 @@
 """The monthly ledger in PostgreSQL: every SQL statement of this service."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,7 +17,8 @@ SCHEMA = "quota"
 RENEW = "SELECT granted, ceiling, remaining, lost FROM renew($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 SETTLE = "SELECT settle($1, $2, $3, $4)"
 COUNT = (
-    "INSERT INTO ledger AS l (user_id, month, used) VALUES ($1, $2, $3)"
+    "INSERT INTO ledger AS l (user_id, month, used)"
+    " SELECT * FROM unnest($1::uuid[], $2::date[], $3::bigint[]) ORDER BY 1, 2"
     " ON CONFLICT (user_id, month) DO UPDATE SET used = l.used + excluded.used RETURNING used"
 )
 SWEEP = (
@@ -62,9 +64,10 @@ class Ledger:
         """End a lease with what it spent and give the rest back; harmless when repeated."""
         await self._row(SETTLE, lease_id, user_id, month, spent)
 
-    async def count(self, user_id: UUID, month: date, requests: int) -> int:
-        """Add requests that no limit bounds; the new total of the month."""
-        return int((await self._row(COUNT, user_id, month, requests))[0])
+    async def count(self, counted: Mapping[tuple[UUID, date], int]) -> None:
+        """Add requests that no limit bounds, by user and month; all or nothing."""
+        users, months = zip(*counted, strict=True)
+        await self._row(COUNT, users, months, tuple(counted.values()))
 
     async def sweep(self) -> None:
         """Settle the leases of proxies that died, whoever their users are."""

@@ -8,7 +8,7 @@ unused units after a crash. Slices shrink to one unit near the limit, so that se
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -37,7 +37,7 @@ class LedgerPort(Protocol):
 
     async def settle(self, lease_id: UUID, *, user_id: UUID, month: date, spent: int) -> None: ...
 
-    async def count(self, user_id: UUID, month: date, requests: int) -> int: ...
+    async def count(self, counted: Mapping[tuple[UUID, date], int]) -> None: ...
 
     async def sweep(self) -> None: ...
 
@@ -234,16 +234,17 @@ class Quota:
             await self._ledger.sweep()
 
     async def _count_unlimited(self) -> None:
-        counted, self._unlimited = self._unlimited, {}
-        while counted:
-            (user_id, month), requests = counted.popitem()
+        counted = {key: requests for key, requests in self._unlimited.items() if requests > 0}
+        if counted:
+            for key, requests in counted.items():
+                self._count(key, -requests)
             try:
-                if requests:
-                    await self._ledger.count(user_id, month, requests)
+                await self._ledger.count(counted)
             except Transient:
-                for key, left in [*counted.items(), ((user_id, month), requests)]:
-                    self._count(key, left)
+                for key, requests in counted.items():
+                    self._count(key, requests)
                 raise
+        self._unlimited = {key: requests for key, requests in self._unlimited.items() if requests}
 
     async def close(self) -> None:
         """Return every lease with what it spent; Transient when the ledger is away (the leases then expire)."""
