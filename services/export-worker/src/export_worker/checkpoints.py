@@ -125,5 +125,6 @@ def image_size(request: ExportRequestedV1, trained: Sequence[int], stride: int =
 
 
 def error_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:400]
+    """The first line of an error's text without its full stop, or its type where it has none."""
+    lines = (line.strip().rstrip(".:") for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:400]

@@ -1,8 +1,10 @@
 """torch module to ONNX by torch's TorchScript-based exporter, which honours every opset from 13 to 20."""
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from msgspec import structs
@@ -13,9 +15,11 @@ from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.vocabulary import ExportFormat
 from export_worker.checkpoints import error_line
-from export_worker.formats.axes import dynamic_axes
+from export_worker.formats.axes import DynamicAxes, dynamic_axes
 from export_worker.graph import Embedding, dry_run
-from export_worker.loaded import Artefact, Work
+from export_worker.loaded import Artefact, Loaded, Work
+from export_worker.runtimes.onnx import OnnxRuntime
+from export_worker.tolerances import tolerance
 
 INPUT = "images"
 MAX_IR_VERSION = 10
@@ -29,15 +33,22 @@ def convert(work: Work) -> Work:
         raise TypeError(f"options of {type(options).__name__} reached the ONNX converter")
     embedding = Embedding(loaded, options, onnx=True)
     axes = dynamic_axes(options.dynamic_axes, nhwc=embedding.embedded, output=embedding.output_name, loaded=loaded)
+    if axes.size and options.embed_nms:
+        raise Permanent(
+            "unsupported", "export_config.embed_nms: suppression in the graph needs a fixed height and width."
+        )
     if axes.size and loaded.set_dynamic_size is not None:
         loaded.set_dynamic_size()
     path = work.output / MODEL_FILES[ExportFormat.ONNX]
     work.progress(0.1, f"Writing ONNX with opset {options.opset_version}")
     example = embedding.example(loaded, options.batch_size)
-    dry_run(embedding, example)
+    expected = dry_run(embedding, example)
     _export(embedding, example, path, options, axes.named(INPUT, embedding.output_name))
     work.progress(0.8, "Checking the ONNX file")
-    input_spec, output_specs = _finish(path, options, embedding.output_format, nhwc=embedding.embedded)
+    if axes.size:
+        check_other_size(path, embedding, loaded, axes)
+    _finish(path, options, tuple(expected.shape), axes.output)
+    input_spec, output_specs = _specs(path, embedding.output_format, nhwc=embedding.embedded)
     artefact = Artefact(
         path=path,
         export_format=ExportFormat.ONNX,
@@ -74,29 +85,62 @@ def _export(
         raise Permanent("conversion_failed", f"torch's ONNX exporter: {error_line(error)}") from error
 
 
-def _finish(
-    path: Path, options: OnnxOptions, output_format: str, *, nhwc: bool
-) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
-    """Check the file, bound its IR version, read its opset and its tensors back."""
+def check_other_size(path: Path, embedding: Embedding, loaded: Loaded, axes: DynamicAxes) -> None:
+    """Run the file on a larger input; raises Permanent("unsupported") where only the traced size works or gives what the source gives."""
+    height, width = int(loaded.example.shape[2]), int(loaded.example.shape[3])
+    named = axes.input.values()
+    size = (height + 64 * ("height" in named), width + 32 * ("width" in named))
+    example = embedding.example(loaded, 1, size)
+    noise = np.random.default_rng(0).integers(0, 256, tuple(example.shape))
+    tensor = torch.from_numpy(noise).to(example.dtype) / (1 if example.dtype == torch.uint8 else 255)
+    tensor = tensor.to(example.dtype)
+    try:
+        with torch.inference_mode():
+            expected = embedding.graph(tensor).numpy()
+        made = OnnxRuntime(path)(tensor.numpy())[0]
+    except Exception as error:  # torch and ONNX Runtime raise whatever the first operator that minds the size raises
+        raise _size_is_fixed(height, width, error_line(error)) from error
+    limits = tolerance(ExportFormat.ONNX)
+    allowed = max(limits.relative * float(np.abs(expected).max()), limits.absolute)
+    if made.shape != expected.shape or not float(np.abs(made - expected).max()) <= allowed:
+        raise _size_is_fixed(height, width, f"at {list(size)} the file answers something else than the source")
+
+
+def _size_is_fixed(height: int, width: int, reason: str) -> Permanent:
+    return Permanent(
+        "unsupported",
+        f"export_config.dynamic_axes.input: this model takes only {height}x{width} pixels: {reason}.",
+        hint='What works: {"input": [0], "output": [0]}.',
+    )
+
+
+def _finish(path: Path, options: OnnxOptions, shape: tuple[int, ...], dynamic: Collection[int]) -> None:
+    """Check the file and its opset, bound its IR version, write the output dimensions that the exporter lost track of."""
     model = onnx.load(str(path), load_external_data=False)
     opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
     if opset != options.opset_version:
         raise Permanent(
             "conversion_failed", f"opset {options.opset_version} was asked for, the exporter wrote {opset}."
         )
-    if model.ir_version > MAX_IR_VERSION:
-        model.ir_version = MAX_IR_VERSION
-        onnx.save(model, str(path))
+    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
+    for axis, dimension in enumerate(model.graph.output[0].type.tensor_type.shape.dim):
+        if axis not in dynamic and not dimension.HasField("dim_value"):
+            dimension.dim_value = shape[axis]
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise Permanent(
             "conversion_failed", f"the ONNX checker refuses the exported file: {error_line(error)}"
         ) from error
-    pixels = "NHWC uint8 RGB pixels" if nhwc else "NCHW normalised RGB"
-    inputs = tuple(_spec(value, "NHWC" if nhwc else "NCHW", pixels) for value in model.graph.input)
-    outputs = tuple(_spec(value, output_format, "") for value in model.graph.output)
-    return inputs[0], outputs
+    onnx.save(model, str(path))
+
+
+def _specs(path: Path, output_format: str, *, nhwc: bool) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
+    """The tensors that the finished file declares."""
+    graph = onnx.load(str(path), load_external_data=False).graph
+    layout, pixels = ("NHWC", "uint8 RGB pixels") if nhwc else ("NCHW", "normalised RGB")
+    outputs = tuple(_spec(value, output_format, "") for value in graph.output)
+    return _spec(graph.input[0], layout, pixels), outputs
 
 
 def _spec(value: onnx.ValueInfoProto, layout: str, description: str) -> TensorSpec:

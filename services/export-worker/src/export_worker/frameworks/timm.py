@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ def load(work: Work) -> Work:
     """The checkpoint as `Loaded`; raises Permanent for a damaged or foreign file or weights that do not fit `model_name`."""
     weights = read_weights(work.checkpoint)
     request = work.request
-    config = _data_config(request.source_config.get("data_config"))
-    model = _model(request.model_name, weights, request.source_config.get("image_size") or request.options.image_size)
+    config = data_config(request.source_config)
+    wanted = request.options.image_size or request.source_config.get("image_size") or config.get("input_size", ())[1:]
+    model = _model(request.model_name, weights, wanted)
     own = resolve_data_config(config, model=model)
     size = image_size(request, own["input_size"][1:])
     own["input_size"] = (3, *size)
@@ -147,17 +148,35 @@ def _mismatch(error: BaseException) -> str:
     return " ".join(lines[1:3] if len(lines) > 1 else lines)[:400] or type(error).__name__
 
 
-def _data_config(given: object) -> dict[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise Permanent("unsupported", "config.data_config must be an object, as timm's resolve_data_config takes it.")
-    known = {"input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode", "img_size", "in_chans"}
-    if extra := set(given) - known:
+def data_config(source: Mapping[str, object]) -> dict[str, Any]:
+    """What the training says of timm's data config: under `data_config`, or its keys among the others of the config.
+
+    Raises Permanent("unsupported") for a key or a value that timm does not know.
+    """
+    given = source.get("data_config", {key: value for key, value in source.items() if key in DATA_CONFIG})
+    if not isinstance(given, Mapping) or set(given) - set(DATA_CONFIG):
         raise Permanent(
-            "unsupported", f"config.data_config.{sorted(extra)[0]} is not known.", hint=f"What works: {sorted(known)}."
+            "unsupported", f"config.data_config: {given!r} is not known.", hint=f"What works: {', '.join(DATA_CONFIG)}."
         )
-    return dict(given)
+    for key, value in given.items():
+        if not DATA_CONFIG[key](value):
+            raise Permanent("unsupported", f"config.{key}: {value!r} cannot be used.")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+
+
+def _numbers(value: object, count: int) -> bool:
+    """Whether it is a list of that many numbers."""
+    return isinstance(value, (list, tuple)) and len(value) == count and all(isinstance(n, (int, float)) for n in value)
+
+
+DATA_CONFIG: dict[str, Callable[[Any], bool]] = {
+    "input_size": lambda value: _numbers(value, 3) and all(isinstance(n, int) and n > 0 for n in value),
+    "mean": lambda value: _numbers(value, 3),
+    "std": lambda value: _numbers(value, 3) and 0 not in value,
+    "interpolation": lambda value: isinstance(value, str),
+    "crop_mode": lambda value: isinstance(value, str),
+    "crop_pct": lambda value: isinstance(value, (int, float)) and 0 < value <= 1,
+}
 
 
 def _transform(config: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """What single layers of an ONNX model compute: its inner tensors, matched with torch modules by the names the exporter gave."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import onnx
 import onnxruntime
@@ -13,7 +13,8 @@ from export_worker.loaded import Array, Artefact
 def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> Iterator[LayerPair]:
     """Runs the model once with every matched inner tensor as an output, and pairs them in the order of execution."""
     model = onnx.load(str(artefact.path))
-    names = {layer.name: made for layer, made in _matched(model, source)}
+    modules = {name for name, _ in artefact.graph.named_modules()}
+    names = {layer.name: made for layer, made in _matched(model, source, modules)}
     known = {value.name for value in model.graph.output}
     model.graph.output.extend(
         onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names.values()) if name not in known
@@ -28,7 +29,9 @@ def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> 
             yield LayerPair(layer.name, names[layer.name], layer.output, values[names[layer.name]])
 
 
-def _matched(model: onnx.ModelProto, source: Sequence[SourceLayer]) -> Iterator[tuple[SourceLayer, str]]:
+def _matched(
+    model: onnx.ModelProto, source: Sequence[SourceLayer], modules: Collection[str]
+) -> Iterator[tuple[SourceLayer, str]]:
     """Layers and the tensors that hold their outputs.
 
     The exporter names a node by the path of the module that ran it. A batch normalisation that it folded into the convolution
@@ -37,7 +40,7 @@ def _matched(model: onnx.ModelProto, source: Sequence[SourceLayer]) -> Iterator[
     last: dict[str, str] = {}
     inside: dict[str, str] = {}
     for node in model.graph.node:
-        path = ".".join(node.name.strip("/").split("/")[:-1])
+        path = module_of(node.name, modules)
         if node.op_type == "Constant" or not path:
             continue
         last[path] = node.output[0]
@@ -53,7 +56,25 @@ def _matched(model: onnx.ModelProto, source: Sequence[SourceLayer]) -> Iterator[
 
 def _folded_norm(source: Sequence[SourceLayer], index: int, last: dict[str, str]) -> SourceLayer | None:
     """The normalisation that runs right after this layer and has no node of its own."""
-    following = source[index + 1] if index + 1 < len(source) else None
+    own = source[index].name
+    following = next((layer for layer in source[index + 1 :] if not own.startswith(f"{layer.name}.")), None)
     if following is None or not isinstance(following.module, _NormBase):
         return None
     return following if following.name not in last else None
+
+
+def module_of(node: str, modules: Collection[str]) -> str:
+    """The module that a node of this name belongs to, or "".
+
+    A name is the path of the calls: "/layer2/layer2.0/conv1/Conv" is of layer2.0.conv1. A container that calls its children repeats its own
+    name in theirs, one whose children are called by somebody else does not appear: which it is, the modules themselves tell.
+    """
+    spelt: set[tuple[str, str]] = {("", "")}
+    for part in node.strip("/").split("/")[:-1]:
+        longer = set()
+        for path, previous in spelt:
+            longer.add((f"{path}.{part}".strip("."), part))
+            if previous and part.startswith(f"{previous}."):
+                longer.add((path + part.removeprefix(previous), part))
+        spelt = longer
+    return next((path for path, _ in sorted(spelt) if path in modules), "")

@@ -19,7 +19,7 @@ class TorchScriptRuntime:
 
     def __call__(self, tensor: Array) -> list[Array]:
         with torch.inference_mode():
-            output = self.module(torch.from_numpy(tensor))
+            output = self.module(torch.from_numpy(tensor.copy()))
         return [output.numpy()] if isinstance(output, torch.Tensor) else [each.numpy() for each in output]
 
 

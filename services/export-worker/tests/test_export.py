@@ -1,0 +1,214 @@
+"""Every framework to both formats, with every option, proven equal to its source."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from contracts.errors import Permanent
+from contracts.vocabulary import Decoder, Framework, Proof, TaskType
+from processing.pipeline import Pipeline
+from samples.cache import Sample
+
+from .exporting import Case, Exported, export, goldens, randomise, until
+
+pytestmark = pytest.mark.slow
+Samples = Callable[[str], Sample]
+NAMES = ("shapes-detector", "digits-ultralytics", "digits-timm", "digits-huggingface")
+
+
+@pytest.fixture
+def case(sample: Samples) -> Callable[[str], Case]:
+    return lambda name: Case.of(sample(name))
+
+
+@pytest.mark.parametrize("embed", [True, False])
+@pytest.mark.parametrize("target", ["onnx", "torchscript"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_artefact_predicts_as_its_source(
+    case: Callable[[str], Case], tmp_path: Path, name: str, target: str, embed: bool
+):
+    made = export(tmp_path, case(name), target, {"embed_preprocessing": embed})
+
+    parity = made.metadata.parity
+    assert parity.proof is Proof.VERIFIED
+    assert parity.inputs == 32
+    assert parity.non_square_inputs == 16
+    assert parity.predictions_source == parity.predictions_matched > 32
+    assert all(part.max_abs <= part.max_abs_allowed for part in parity.outputs)
+    assert made.metadata.preprocessing.normalize.embedded is embed
+    assert made.metadata.input_spec.dtype == ("uint8" if embed else "float32")
+    assert [entry.name for entry in made.metadata.classes] == list(case(name).classes or ())
+    assert made.lines[-1]["type"] == "done"
+    assert {line["stage"] for line in made.lines[:-1]} == {"load", "convert", "verify"}
+    assert len(made.report["inputs"]) == 32
+
+
+@pytest.mark.parametrize("target", ["onnx", "torchscript"])
+def test_suppression_in_the_graph_finds_what_suppression_outside_finds(
+    case: Callable[[str], Case], tmp_path: Path, target: str
+):
+    inside = export(tmp_path / "in", case("shapes-detector"), target, {"embed_nms": True})
+    outside = export(tmp_path / "out", case("shapes-detector"), target)
+
+    assert inside.metadata.postprocessing.decoder is Decoder.YOLO_END2END
+    assert inside.metadata.postprocessing.nms.embedded
+    assert inside.metadata.output_spec["detections"].shape[2] == 6
+    assert inside.metadata.parity.predictions_matched == outside.metadata.parity.predictions_matched
+    for confidence in (0.05, 0.25, 0.6):
+        assert _found(inside, confidence) == _found(outside, confidence)
+
+
+def _found(made: Exported, confidence: float) -> list[list[tuple[int, float, tuple[float, ...]]]]:
+    """Predictions of the golden pictures at a threshold, rounded for comparison."""
+    pipeline = Pipeline.from_metadata(msgspec.to_builtins(made.metadata))
+    arrays = goldens(made)
+    name = pipeline.output_names[0]
+    answers = []
+    for number in range(4):
+        _, geometry = pipeline.preprocess(arrays[f"image_{number}"])
+        found = pipeline.postprocess({name: arrays[f"output_{number}__{name}"]}, geometry, confidence=confidence)
+        answers.append([(p.class_id, round(p.confidence, 3), tuple(round(v, 1) for v in p.bbox or ())) for p in found])
+    return answers
+
+
+@pytest.mark.parametrize("opset", [13, 14, 15, 16, 17, 18, 19, 20])
+def test_the_opset_is_the_one_asked_for(case: Callable[[str], Case], tmp_path: Path, opset: int):
+    made = export(tmp_path, case("digits-huggingface"), "onnx", {"opset_version": opset})
+
+    model = onnx.load(str(made.model))
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [opset]
+    assert model.ir_version <= 10
+    assert made.metadata.parity.proof is Proof.VERIFIED
+
+
+def test_height_and_width_can_be_dynamic(case: Callable[[str], Case], tmp_path: Path):
+    axes = {"input": [0, 2, 3], "output": [0, 2]}
+    made = export(tmp_path, case("shapes-detector"), "onnx", {"dynamic_axes": axes})
+
+    assert made.metadata.input_spec.shape == (-1, -1, -1, 3)
+    assert made.metadata.output_spec["output0"].shape == (-1, 7, -1)
+    session = onnxruntime.InferenceSession(str(made.model), providers=["CPUExecutionProvider"])
+    (output,) = session.run(None, {"images": np.zeros((2, 64, 96, 3), np.uint8)})
+    assert output.shape == (2, 7, 8 * 12 + 4 * 6 + 2 * 3)
+
+
+def test_no_dynamic_axes_fix_every_dimension(case: Callable[[str], Case], tmp_path: Path):
+    options = {"dynamic_axes": {}, "batch_size": 4, "image_size": [96, 128], "embed_preprocessing": False}
+    made = export(tmp_path, case("shapes-detector"), "onnx", options)
+
+    assert made.metadata.input_spec.shape == (4, 3, 96, 128)
+    assert made.metadata.output_spec["output0"].shape == (4, 7, 252)
+    assert made.metadata.preprocessing.resize.size == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "field"),
+    [
+        ("digits-huggingface", {"dynamic_axes": {"input": [0, 2, 3]}}, "dynamic_axes.input"),
+        ("digits-huggingface", {"image_size": [64, 64]}, "image_size"),
+        ("shapes-detector", {"image_size": [100, 96]}, "image_size"),
+        ("shapes-detector", {"dynamic_axes": {"input": [1]}}, "dynamic_axes.input"),
+        ("shapes-detector", {"dynamic_axes": {"input": [0], "output": [0, 2]}}, "dynamic_axes.output"),
+        ("shapes-detector", {"dynamic_axes": {"images": [0]}}, "dynamic_axes.images"),
+        ("shapes-detector", {"dynamic_axes": {"input": [2, 3]}, "embed_nms": True}, "embed_nms"),
+    ],
+)
+def test_an_option_that_this_model_cannot_have_is_refused_by_name(
+    case: Callable[[str], Case], tmp_path: Path, name: str, options: dict[str, object], field: str
+):
+    with pytest.raises(Permanent, match=f"export_config.{field}") as refused:
+        export(tmp_path, case(name), "onnx", options)
+
+    assert refused.value.code == "unsupported"
+    assert "What works" in refused.value.hint or field == "embed_nms"
+
+
+def test_a_model_that_cannot_be_scripted_is_refused_by_name(case: Callable[[str], Case], tmp_path: Path):
+    with pytest.raises(Permanent, match="export_config.method"):
+        export(tmp_path, case("shapes-detector"), "torchscript", {"method": "script"})
+
+
+def test_a_model_that_can_be_scripted_is(case: Callable[[str], Case], tmp_path: Path):
+    made = export(tmp_path, case("digits-timm"), "torchscript", {"method": "script"})
+
+    assert made.metadata.parity.proof is Proof.VERIFIED
+    assert torch.jit.load(str(made.model)).code
+
+
+@pytest.mark.parametrize("target", ["onnx", "torchscript"])
+@pytest.mark.parametrize("name", ["shapes-detector", "digits-timm"])
+def test_the_same_export_twice_gives_the_same_bytes(
+    case: Callable[[str], Case], tmp_path: Path, name: str, target: str
+):
+    first = export(tmp_path / "a", case(name), target)
+    second = export(tmp_path / "b", case(name), target)
+
+    assert first.model.read_bytes() == second.model.read_bytes()
+    assert _golden_bytes(first) == _golden_bytes(second)
+
+
+def _golden_bytes(made: Exported) -> bytes:
+    return (made.folder / "output" / "golden_vectors.npz").read_bytes()
+
+
+def test_golden_vectors_can_be_replayed(case: Callable[[str], Case], tmp_path: Path):
+    made = export(tmp_path, case("shapes-detector"), "onnx")
+
+    arrays = goldens(made)
+    pipeline = Pipeline.from_metadata(msgspec.to_builtins(made.metadata))
+    session = onnxruntime.InferenceSession(str(made.model), providers=["CPUExecutionProvider"])
+    found = 0
+    for number in range(4):
+        tensor, geometry = pipeline.preprocess(arrays[f"image_{number}"])
+        assert np.array_equal(tensor, arrays[f"tensor_{number}"])
+        (output,) = session.run(None, {"images": tensor})
+        np.testing.assert_allclose(output, arrays[f"output_{number}__output0"], atol=1e-3)
+        told = json.loads(str(arrays["predictions"][number]))
+        again = pipeline.postprocess({"output0": output}, geometry, confidence=told["confidence_threshold"])
+        assert [p.class_id for p in again] == [p["class_id"] for p in told["predictions"]]
+        found += len(again)
+    assert found > 0
+    assert sum(arrays[f"image_{i}"].shape[0] != arrays[f"image_{i}"].shape[1] for i in range(4)) == 3
+    with zipfile.ZipFile(made.folder / "output" / "golden_vectors.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+@pytest.mark.parametrize("target", ["onnx", "torchscript"])
+def test_a_head_without_suppression_is_exported_as_such(tmp_path: Path, target: str):
+    made = export(
+        tmp_path, _yolo(tmp_path, "yolo26n.yaml", TaskType.OBJECT_DETECTION), target, {"image_size": [96, 96]}
+    )
+
+    assert made.metadata.postprocessing.decoder is Decoder.YOLO_END2END
+    assert not made.metadata.postprocessing.nms.enabled
+    assert made.metadata.parity.predictions_source > 0
+
+
+def _yolo(folder: Path, name: str, task: TaskType) -> Case:
+    from ultralytics import YOLO
+
+    made = YOLO(name)
+    randomise(made.model)
+    heads = made.model.model[-1]
+    for branch in (getattr(heads, "cv3", None), getattr(heads, "one2one_cv3", None)):
+        for layer in branch or ():
+            layer[-1].bias.data.normal_(-3, 1)
+    checkpoint = folder / f"{Path(name).stem}.pt"
+    made.save(checkpoint)
+    return Case(checkpoint=checkpoint, framework=Framework.ULTRALYTICS, task=task, model=Path(name).stem)
+
+
+def test_the_checkpoint_names_its_classes_unless_the_request_does(tmp_path: Path):
+    case = _yolo(tmp_path, "yolov8n.yaml", TaskType.OBJECT_DETECTION)
+
+    work = until("load", tmp_path / "job", case, "onnx")
+
+    assert len(work.need_loaded().classes) == 80
