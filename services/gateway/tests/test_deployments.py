@@ -23,7 +23,7 @@ def asked(job: dict[str, str], kind: str = "platform_endpoint", **more: object) 
 
 async def updates(gateway: Gateway, deployment_id: str, count: int) -> list[DeploymentUpdatedV1]:
     async def find() -> list[DeploymentUpdatedV1] | None:
-        found = await gateway.stated(DeploymentUpdatedV1, "deployment.targets.updated.v1")
+        found = await gateway.stated(DeploymentUpdatedV1)
         mine = [event for event in found if str(event.deployment_id) == deployment_id]
         return mine if len(mine) >= count else None
 

@@ -152,7 +152,7 @@ async def test_cancel_is_at_once_final_and_told_to_the_workers(gateway: Gateway)
     await gateway.until_job(client, job["id"], "running")
     assert (await client.post(f"{JOBS}/{job['id']}/cancel"))["status"] == "cancelled"
     assert await client.refusal("POST", f"{JOBS}/{job['id']}/cancel") == (409, "conflict")
-    while not (told := await gateway.stated(ExportCancelledV1, "export.jobs.cancelled.v1")):
+    while not (told := await gateway.stated(ExportCancelledV1)):
         await asyncio.sleep(0.02)
     assert str(told[0].job_id) == job["id"]
     await gateway.publish(*worker.story())

@@ -12,7 +12,6 @@ from gateway.testing.facts import Worker
 from gateway.testing.outside import Client, Gateway, until
 
 pytestmark = pytest.mark.integration
-REQUESTED = "export.jobs.requested.v1.*"
 
 
 async def started(gateway: Gateway) -> tuple[Client, str, Worker]:
@@ -30,7 +29,7 @@ async def test_a_request_nobody_answers_is_stated_again_less_and_less_often(gate
 
     async def requests(count: int) -> list[ExportRequestedV1]:
         async def find() -> list[ExportRequestedV1] | None:
-            found = await gateway.stated(ExportRequestedV1, REQUESTED)
+            found = await gateway.stated(ExportRequestedV1)
             return found if len(found) >= count else None
 
         return await until(find)
@@ -70,8 +69,8 @@ async def test_a_job_out_of_time_ends_and_stops_its_worker(
     assert failed["completed_at"] is not None
 
     async def told() -> bool | None:
-        cancelled = await gateway.stated(ExportCancelledV1, "export.jobs.cancelled.v1")
-        ended = await gateway.stated(ExportFailedV1, "export.jobs.failed.v1")
+        cancelled = await gateway.stated(ExportCancelledV1)
+        ended = await gateway.stated(ExportFailedV1)
         return bool(cancelled and ended and ended[0].attempt == attempt) or None
 
     await until(told)

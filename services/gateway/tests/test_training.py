@@ -1,6 +1,7 @@
 """Uploads and trainings: over REST and from the bus, by the same rules."""
 
 import hashlib
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -132,10 +133,56 @@ async def test_a_training_told_again_under_another_event_id_has_no_second_effect
         await gateway.parts.bus.publish(event, subject_id=event.training_job_id, event_id=identity)
 
     async def both() -> object:
-        return await gateway.parts.pool.fetchval("SELECT count(*) FROM inbox") == 2 or None
+        info = await gateway.parts.bus.jetstream.consumer_info("TRAINING", durable(TrainingCompletedV1))
+        return (info.ack_floor is not None and info.ack_floor.stream_seq == 2) or None
 
     await until(both)
     assert len((await client.get("/api/v1/export/jobs"))["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        (ExportWish(export_format=ExportFormat.ONNX, export_config={"opset": 17}), "invalid_request"),
+        (ExportWish(export_format=ExportFormat.COREML, version_tag="phone"), "unsupported"),
+    ],
+)
+async def test_a_refused_wish_is_a_failed_job_that_says_why(gateway: Gateway, wish: ExportWish, code: str) -> None:
+    client = await gateway.tenant()
+    event = await completed(gateway, client, export=wish)
+    await gateway.publish(event)
+
+    async def told() -> Any:
+        found = (await client.get("/api/v1/export/jobs"))["items"]
+        return found[0] if found else None
+
+    job = await until(told)
+    assert (job["status"], job["error"]["code"], job["proof"]) == ("failed", code, "failed")
+    assert (job["version"], job["version_tag"], job["export_format"]) == (1, wish.version_tag, wish.export_format)
+    assert job["error"]["hint"]
+    assert (await client.get(f"{PATH}/{event.training_job_id}"))["model_name"] == "shapes"
+    stream = await client.send("GET", f"/api/v1/export/jobs/{job['id']}/events")
+    assert "event: failed" in stream.text
+
+
+async def test_a_wish_over_the_limit_waits_for_its_turn(gateway: Gateway) -> None:
+    client = await gateway.tenant("free")
+    running = [await gateway.export(client, (await gateway.training(client))["id"]) for _ in range(2)]
+    event = await completed(gateway, client)
+    await gateway.publish(event)
+    exports = f"{PATH}/{event.training_job_id}/exports"
+
+    async def registered() -> Any:
+        return (await client.send("GET", exports)).status_code == 200 or None
+
+    await until(registered)
+    assert (await client.get(exports))["items"] == []
+    await client.post(f"/api/v1/export/jobs/{running[0]['id']}/cancel")
+
+    async def started() -> Any:
+        return (await client.get(exports))["items"] or None
+
+    assert (await until(started))[0]["status"] == "pending"
 
 
 @pytest.mark.parametrize(
@@ -143,8 +190,6 @@ async def test_a_training_told_again_under_another_event_id_has_no_second_effect
     [
         ({"checkpoint_path": "s3://elsewhere/a.pt"}, "invalid_uri"),
         ({"user_id": UUID(int=5)}, "not_found"),
-        ({"export": ExportWish(export_format=ExportFormat.ONNX, export_config={"opset": 17})}, "invalid_request"),
-        ({"export": ExportWish(export_format=ExportFormat.COREML)}, "unsupported"),
     ],
 )
 async def test_an_event_that_cannot_be_right_is_kept_with_its_reason(

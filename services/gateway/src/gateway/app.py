@@ -7,12 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
+import asyncpg
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
-from contracts.errors import Permanent
+from contracts.errors import Permanent, Transient
 from gateway import openapi, reactions
 from gateway.accounts import Authentication, ensure_bootstrap, refuse_unknown_parameters, require_scope
 from gateway.api import accounts, deployments, exports, training, uploads
@@ -26,12 +27,13 @@ from servicekit import http, inbox, outbox
 from servicekit.bus import Bus
 from servicekit.migrate import migrate
 from servicekit.objects import ObjectStore
-from servicekit.postgres import create_pool
+from servicekit.postgres import UNREACHABLE, create_pool
 from servicekit.tasks import end
 from servicekit.telemetry import Telemetry
 
 MAX_BODY_BYTES = 4 << 20
 RESTART_S = 1.0
+DATABASE_AWAY = (*UNREACHABLE, asyncpg.InterfaceError)
 ROUTES = (*training.ROUTES, *uploads.ROUTES, *exports.ROUTES, *deployments.ROUTES, *accounts.ROUTES)
 
 _log = logging.getLogger(__name__)
@@ -89,7 +91,11 @@ def _litestar(state: State, checks: http.Checks, middleware: list[Any]) -> Lites
         },
         middleware=[*middleware, DefineMiddleware(Authentication, exclude=[f"^{openapi.PATH}"])],
         guards=[require_scope, refuse_unknown_parameters],
-        exception_handlers={**http.exception_handlers(), RecursionError: _on_recursion},
+        exception_handlers={
+            **http.exception_handlers(),
+            RecursionError: _on_recursion,
+            **dict.fromkeys(DATABASE_AWAY, _on_database_away),
+        },
         openapi_config=openapi.config(),
         state=state,
         request_max_body_size=MAX_BODY_BYTES,
@@ -109,6 +115,10 @@ def _caller(request: Request[Caller, str, State]) -> Caller:
 def _on_recursion(request: Request[Any, Any, Any], _: RecursionError) -> Response[http.Problem]:
     """msgspec's answer to a body of thousands of brackets."""
     return http.problem(request, Permanent("invalid_request", "The body is nested too deeply."))
+
+
+def _on_database_away(request: Request[Any, Any, Any], _: Exception) -> Response[http.Problem]:
+    return http.problem(request, Transient("unavailable", "The database does not answer."))
 
 
 async def _forever(loop: Callable[[], Awaitable[None]]) -> None:

@@ -27,7 +27,7 @@ from contracts.events import (
 from contracts.vocabulary import ExportStatus
 from gateway import deployment, export_job, resources
 from gateway.parts import Parts
-from gateway.requests import NewTraining, checkpoint_key, register_training
+from gateway.requests import NewTraining, checkpoint_key, register_training, start_export
 from gateway.store import accounts, deployments, jobs, trainings
 from servicekit.inbox import first_time
 from servicekit.postgres import Connection, transaction
@@ -61,7 +61,12 @@ def subscribe(parts: Parts) -> None:
     for deployment_fact in (*HISTORY, DeploymentRequestedV1, DeploymentDeactivatedV1):
         _react(parts, deployment_fact, fold_deployment)
     _react(parts, InferenceRecordedV1, on_usage_recorded)
-    _react(parts, TrainingCompletedV1, on_training_completed)
+
+    async def on_training(event: TrainingCompletedV1, _: EventMeta) -> None:
+        await on_training_completed(parts, event)
+
+    name = durable(TrainingCompletedV1)
+    parts.bus.subscribe(TrainingCompletedV1, handler=on_training, durable=name, max_deliver=MAX_DELIVER)
 
 
 def durable(event_type: type[E]) -> str:
@@ -126,15 +131,26 @@ async def on_usage_recorded(conn: Connection, _: Parts, fact: InferenceRecordedV
     await deployments.record_use(conn, fact)
 
 
-async def on_training_completed(conn: Connection, parts: Parts, event: TrainingCompletedV1) -> None:
+async def on_training_completed(parts: Parts, event: TrainingCompletedV1) -> None:
     """What POST /api/v1/training does, for a platform service; any object of the bucket may be the checkpoint.
 
-    Raises Permanent, hence a dead letter with the reason: invalid_uri, not_found (the user), conflict, unsupported.
+    The training stands even where its export is refused: then there is a failed job that says why. A tier's limit is
+    waited for. Raises Permanent, hence a dead letter with the reason: invalid_uri, not_found (the user), conflict.
     """
     checkpoint_key(event.checkpoint_path, parts.settings.s3_bucket)
-    if await accounts.user(conn, event.user_id) is None:
-        raise Permanent("not_found", f"There is no user {event.user_id}.")
-    new = NewTraining(
+    async with transaction(parts.pool) as conn:
+        if await accounts.user(conn, event.user_id) is None:
+            raise Permanent("not_found", f"There is no user {event.user_id}.")
+        training = await register_training(conn, _training(event), parts.settings.export_timeout_s)
+    if event.export is None:
+        return
+    async with transaction(parts.pool) as conn:
+        if await first_time(conn, durable(TrainingCompletedV1), str(event.training_job_id)):
+            await start_export(conn, training, event.export, parts.settings.export_timeout_s)
+
+
+def _training(event: TrainingCompletedV1) -> NewTraining:
+    return NewTraining(
         id=event.training_job_id,
         user_id=event.user_id,
         framework=event.framework,
@@ -143,9 +159,8 @@ async def on_training_completed(conn: Connection, parts: Parts, event: TrainingC
         checkpoint_path=event.checkpoint_path.rstrip("/"),
         classes=event.classes,
         config=event.config,
-        export=event.export,
+        export=None,
     )
-    await register_training(conn, new, parts.settings.export_timeout_s)
 
 
 def _history_data(fact: deployment.Fact) -> object:

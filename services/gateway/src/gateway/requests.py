@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from contracts.capabilities import require_supported
-from contracts.errors import FieldError, ModelportError, Permanent
+from contracts.errors import ErrorInfo, FieldError, ModelportError, Permanent
 from contracts.events import ExportCancelledV1, ExportRequestedV1
 from contracts.events.training import ExportWish
 from contracts.export_options import parse_export_options
@@ -142,6 +142,28 @@ async def request_export(conn: Connection, training: TrainingJob, wish: ExportWi
     await jobs.append_event(conn, row.id, "requested", resources.progress(row))
     await put_event(conn, request, subject_id=row.id, source=SERVICE, sequence=1)
     return row
+
+
+async def start_export(conn: Connection, training: TrainingJob, wish: ExportWish, timeout_s: int) -> JobRow:
+    """Like `request_export` for a wish that nobody waits for: what is refused becomes a failed job that says why.
+
+    Raises only what time can heal: ModelportError("export_limit_reached").
+    """
+    try:
+        return await request_export(conn, training, wish, timeout_s)
+    except Permanent as error:
+        trace_id, traceparent = running_trace()
+        refused = jobs.RefusedJob(
+            id=uuid4(),
+            version=await trainings.next_version(conn, training.id),
+            wish=wish,
+            error=ErrorInfo.of(error),
+            trace_id=trace_id,
+            traceparent=traceparent,
+        )
+        row = await jobs.insert_refused(conn, training, refused)
+        await jobs.append_event(conn, row.id, "failed", resources.progress(row))
+        return row
 
 
 async def cancel_export(conn: Connection, user_id: UUID, job_id: UUID) -> JobRow:

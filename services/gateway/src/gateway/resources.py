@@ -18,8 +18,10 @@ from contracts.vocabulary import (
     Proof,
     TaskType,
 )
-from gateway.store.deployments import DeploymentRow
+from gateway.store.deployments import DeploymentRow, HistoryEntry
 from gateway.store.jobs import JobRow
+from gateway.store.pages import Page
+from gateway.store.trainings import TrainingJob
 from servicekit.objects import uri
 
 MIB = 1 << 20
@@ -124,6 +126,22 @@ class Download(Struct, frozen=True, kw_only=True):
     filename: str
     sha256: str
     size_bytes: int
+
+
+class ExportJobPage(Page[ExportJob], frozen=True, kw_only=True):
+    """A page of export jobs."""
+
+
+class DeploymentPage(Page[DeploymentTarget], frozen=True, kw_only=True):
+    """A page of deployments."""
+
+
+class HistoryPage(Page[HistoryEntry], frozen=True, kw_only=True):
+    """The whole history of one deployment."""
+
+
+class TrainingPage(Page[TrainingJob], frozen=True, kw_only=True):
+    """A page of trainings."""
 
 
 def export_job(row: JobRow, bucket: str) -> ExportJob:

@@ -96,6 +96,14 @@ class CreatedToken(Struct, frozen=True, kw_only=True):
     token: str
 
 
+class UserPage(Page[User], frozen=True, kw_only=True):
+    """A page of users."""
+
+
+class TokenPage(Page[Token], frozen=True, kw_only=True):
+    """All tokens of one user."""
+
+
 @get(f"{PATH}/me", **READ)
 async def get_me(parts: Wired, caller: Sender) -> Me:
     """Whose token this is."""
@@ -104,10 +112,10 @@ async def get_me(parts: Wired, caller: Sender) -> Me:
 
 
 @get(PATH, **ADMIN)
-async def list_users(parts: Wired, limit: Limit = 50, cursor: Cursor = None) -> Page[User]:
+async def list_users(parts: Wired, limit: Limit = 50, cursor: Cursor = None) -> UserPage:
     """All users, newest first."""
     page = await store.users(parts.pool, Query(filters={}, limit=limit, cursor=cursor))
-    return Page(items=[_user(row) for row in page.items], next_cursor=page.next_cursor, has_more=page.has_more)
+    return UserPage(items=[_user(row) for row in page.items], next_cursor=page.next_cursor, has_more=page.has_more)
 
 
 @post(PATH, **ADMIN)
@@ -162,10 +170,10 @@ async def create_token(
 
 
 @get(f"{PATH}/{{user_id:uuid}}/tokens", **ADMIN)
-async def list_tokens(parts: Wired, user_id: Id) -> Page[Token]:
+async def list_tokens(parts: Wired, user_id: Id) -> TokenPage:
     """All tokens of a user, newest first; never the secrets."""
     await accounts.require_user(parts.pool, user_id)
-    return Page(items=[_token(row) for row in await store.tokens(parts.pool, user_id)])
+    return TokenPage(items=[_token(row) for row in await store.tokens(parts.pool, user_id)])
 
 
 @delete(f"{PATH}/{{user_id:uuid}}/tokens/{{token_id:uuid}}", **ADMIN)

@@ -18,11 +18,11 @@ from gateway import once, resources
 from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Name, Sender, Wired
 from gateway.deployment import Command
 from gateway.parts import Parts
-from gateway.resources import DeploymentTarget, DeploymentUsage, Download
+from gateway.resources import DeploymentPage, DeploymentTarget, DeploymentUsage, Download, HistoryPage
 from gateway.store import deployments
 from gateway.store.accounts import Caller
-from gateway.store.deployments import DeploymentRow, HistoryEntry
-from gateway.store.pages import Page, Query
+from gateway.store.deployments import DeploymentRow
+from gateway.store.pages import Query
 from servicekit.postgres import Connection, transaction
 
 PATH = "/api/v1/deployments"
@@ -67,7 +67,7 @@ async def list_deployments(
     deployment_type: FromQuery[DeploymentType | None] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[DeploymentTarget]:
+) -> DeploymentPage:
     """Deployments that were not deleted, newest first."""
     filters = {
         "user_id": caller.user_id,
@@ -78,7 +78,7 @@ async def list_deployments(
     async with parts.pool.acquire() as conn:
         page = await deployments.page(conn, Query(filters=filters, limit=limit, cursor=cursor))
         items = [await _answer(conn, parts, row) for row in page.items]
-    return Page(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
+    return DeploymentPage(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
 
 
 @get(f"{PATH}/{{deployment_id:uuid}}", **READ)
@@ -123,11 +123,11 @@ async def rotate_deployment_key(
 
 
 @get(f"{PATH}/{{deployment_id:uuid}}/history", **READ)
-async def get_deployment_history(parts: Wired, caller: Sender, deployment_id: Id) -> Page[HistoryEntry]:
+async def get_deployment_history(parts: Wired, caller: Sender, deployment_id: Id) -> HistoryPage:
     """Everything that has happened to a deployment, oldest first."""
     async with parts.pool.acquire() as conn:
         await requests.require_deployment(conn, caller.user_id, deployment_id)
-        return Page(items=await deployments.history(conn, deployment_id))
+        return HistoryPage(items=await deployments.history(conn, deployment_id))
 
 
 @get(f"{PATH}/{{deployment_id:uuid}}/usage", **READ)

@@ -18,10 +18,10 @@ from contracts.vocabulary import ExportFormat, ExportStatus, Framework
 from gateway import once, progress, requests, resources, workers
 from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Sender, VersionTag, Wired
 from gateway.parts import Parts
-from gateway.resources import ExportJob
+from gateway.resources import ExportJob, ExportJobPage
 from gateway.store import jobs, trainings
 from gateway.store.accounts import Caller
-from gateway.store.pages import Page, Query
+from gateway.store.pages import Query
 from gateway.traces import Trace
 from servicekit.postgres import Connection, transaction
 
@@ -92,7 +92,7 @@ async def list_export_jobs(
     is_default: FromQuery[bool | None] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[ExportJob]:
+) -> ExportJobPage:
     """Export jobs, newest first."""
     filters = {
         "user_id": caller.user_id,
@@ -105,11 +105,11 @@ async def list_export_jobs(
     return await page_of_jobs(parts, Query(filters=filters, limit=limit, cursor=cursor))
 
 
-async def page_of_jobs(parts: Parts, query: Query) -> Page[ExportJob]:
+async def page_of_jobs(parts: Parts, query: Query) -> ExportJobPage:
     """One page of answers."""
     page = await jobs.page(parts.pool, query)
     items = [resources.export_job(row, parts.objects.bucket) for row in page.items]
-    return Page(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
+    return ExportJobPage(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}", **READ)

@@ -15,9 +15,9 @@ from contracts.vocabulary import ExportFormat, Framework, TaskType
 from gateway import once, requests
 from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Sender, VersionTag, Wired
 from gateway.api.exports import page_of_jobs
-from gateway.resources import ExportJob
+from gateway.resources import ExportJobPage, TrainingPage
 from gateway.store import trainings
-from gateway.store.pages import Page, Query
+from gateway.store.pages import Query
 from gateway.store.trainings import TrainingJob
 from servicekit.postgres import Connection
 
@@ -82,10 +82,11 @@ async def list_trainings(
     task_type: FromQuery[TaskType | None] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[TrainingJob]:
+) -> TrainingPage:
     """Trainings, newest first."""
     filters = {"user_id": caller.user_id, "framework": framework, "task_type": task_type}
-    return await trainings.page(parts.pool, Query(filters=filters, limit=limit, cursor=cursor))
+    page = await trainings.page(parts.pool, Query(filters=filters, limit=limit, cursor=cursor))
+    return TrainingPage(items=page.items, next_cursor=page.next_cursor, has_more=page.has_more)
 
 
 @get(f"{PATH}/{{training_job_id:uuid}}", **READ)
@@ -100,7 +101,7 @@ async def get_training(parts: Wired, caller: Sender, training_job_id: Id) -> Tra
 @get(f"{PATH}/{{training_job_id:uuid}}/exports", **READ)
 async def list_training_exports(
     parts: Wired, caller: Sender, training_job_id: Id, limit: Limit = 50, cursor: Cursor = None
-) -> Page[ExportJob]:
+) -> ExportJobPage:
     """The exports of one training, newest version first."""
     if await trainings.get(parts.pool, caller.user_id, training_job_id) is None:
         raise Permanent("not_found", "No such training.")

@@ -7,10 +7,13 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct, convert
 
+from contracts.errors import ErrorInfo
 from contracts.events import ExportRequestedV1
+from contracts.events.training import ExportWish
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework, TaskType
 from gateway.export_job import TERMINAL, JobState
 from gateway.store import pages
+from gateway.store.trainings import TrainingJob
 from servicekit.postgres import Connection, Pool
 
 CHANNEL = "gateway_jobs"
@@ -56,6 +59,17 @@ class NewJob(Struct, frozen=True, kw_only=True):
     export_config: dict[str, object] | None
     optimization_config: dict[str, object] | None
     validation_config: dict[str, object] | None
+
+
+class RefusedJob(Struct, frozen=True, kw_only=True):
+    """A job that was never asked of any worker, because what it wishes for is refused."""
+
+    id: UUID
+    version: int
+    wish: ExportWish
+    error: ErrorInfo
+    trace_id: UUID | None
+    traceparent: str
 
 
 class JobEvent(Struct, frozen=True, kw_only=True):
@@ -107,6 +121,33 @@ async def insert(conn: Connection, job: NewJob) -> JobRow:
         request.timeout_s,
     )
     return _read(await conn.fetchrow(f"{_SELECT} WHERE id = $1", request.job_id))
+
+
+async def insert_refused(conn: Connection, training: TrainingJob, job: RefusedJob) -> JobRow:
+    """A job that has failed before it began."""
+    await conn.execute(
+        "INSERT INTO export_jobs (id, user_id, training_job_id, version, version_tag, trace_id, traceparent, export_format, "
+        "framework, task_type, checkpoint_path, export_config, optimization_config, validation_config, timeout_s, status, "
+        "proof, message, error, completed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, "
+        "'failed', 'failed', $15, $16, now())",
+        job.id,
+        training.user_id,
+        training.id,
+        job.version,
+        job.wish.version_tag,
+        job.trace_id,
+        job.traceparent,
+        job.wish.export_format,
+        training.framework,
+        training.task_type,
+        training.checkpoint_path,
+        job.wish.export_config,
+        job.wish.optimization_config,
+        job.wish.validation_config,
+        job.error.message,
+        job.error,
+    )
+    return _read(await conn.fetchrow(f"{_SELECT} WHERE id = $1", job.id))
 
 
 async def get(conn: Connection | Pool, user_id: UUID, job_id: UUID) -> JobRow | None:

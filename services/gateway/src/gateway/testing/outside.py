@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -12,13 +12,13 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from contracts import keys
 from contracts.envelope import event_id
 from contracts.events import DeploymentRequestedV1, Event, ExportRequestedV1
-from contracts.subjects import stream_of
+from contracts.subjects import filter_subject, stream_of
 from gateway.parts import Parts
 from gateway.testing.facts import Worker
 
 PATIENCE_S = 20.0
 R = TypeVar("R")
-E = TypeVar("E", bound=msgspec.Struct)
+E = TypeVar("E", bound=Event)
 
 
 class Client:
@@ -107,14 +107,16 @@ class Gateway:
         finally:
             await found.unsubscribe()
 
-    async def stated(self, event_type: type[E], subject: str) -> list[E]:
+    async def stated(self, event_type: type[E]) -> list[E]:
+        """Every event of a type that was published so far."""
+        subject = filter_subject(cast("type[Event]", event_type))
         return [msgspec.json.decode(body, type=event_type) for body in await self.messages(subject)]
 
     async def requested(self, job_id: str) -> ExportRequestedV1:
         """The first request for a job, once it is on the bus."""
 
         async def find() -> ExportRequestedV1 | None:
-            found = await self.stated(ExportRequestedV1, "export.jobs.requested.v1.*")
+            found = await self.stated(ExportRequestedV1)
             return next((event for event in found if str(event.job_id) == job_id), None)
 
         return await until(find)
@@ -123,7 +125,7 @@ class Gateway:
         """What was asked of the deployer about a deployment, once it is `count` wishes."""
 
         async def find() -> list[DeploymentRequestedV1] | None:
-            found = await self.stated(DeploymentRequestedV1, "deployment.targets.requested.v1.*")
+            found = await self.stated(DeploymentRequestedV1)
             mine = [event for event in found if str(event.deployment_id) == deployment_id]
             return mine if len(mine) >= count else None
 
