@@ -1,6 +1,7 @@
 # Modelport: every command of the project. `make` alone lists them.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv/bin
+TYPED := $(wildcard libs/*/src services/*/src deploy/embedded/src samples/src bench) deploy/environments.py
 # Compiled bytecode halves the start of every service.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -31,7 +32,7 @@ check: setup-test ## format, lint, strict types, import rules, generated files
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
 	@$(VENV)/codespell
-	@$(VENV)/mypy
+	@$(VENV)/mypy $(TYPED)
 	@$(VENV)/lint-imports
 	@$(VENV)/python -m contracts.generate --check
 

@@ -154,6 +154,8 @@ def install_serving(log: Path) -> None:
 
 def bootstrap_uv(log: Path) -> None:
     """uv installs the whole set in seconds where pip takes minutes; where it cannot be had, pip does the work."""
+    if (CORE / "bin" / "uv").exists():
+        return
     try:
         run("installer: uv", pip_install(CORE, "-c", str(CONSTRAINTS), "uv"), log)
     except SetupError as error:

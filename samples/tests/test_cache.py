@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,13 +7,14 @@ import pytest
 from samples import cache
 from samples.recipes import Recipe
 
-RECIPE = {
-    "checkpoint": "model.pt",
-    "framework": "timm",
-    "task_type": "image_classification",
-    "model_name": "toy",
-    "classes": ("a", "b"),
-}
+TOY = Recipe(
+    trainer="toy_trainers:train",
+    checkpoint="model.pt",
+    framework="timm",
+    task_type="image_classification",
+    model_name="toy",
+    classes=("a", "b"),
+)
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_digest", lambda recipe: "0")
-    recipes = {name: Recipe(trainer=f"toy_trainers:{name}", **RECIPE) for name in ("train", "fail")}
+    recipes = {name: replace(TOY, trainer=f"toy_trainers:{name}") for name in ("train", "fail")}
     monkeypatch.setattr(cache, "RECIPES", recipes)
     return tmp_path / "cache" / "samples"
 

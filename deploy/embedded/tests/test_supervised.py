@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from embedded.program import NotReady, Program, StartError
@@ -31,9 +32,10 @@ async def at_once() -> None:
     return None
 
 
-def program(code: str, port: int, **more: object) -> Program:
-    given = {"ready": listens(port), "ports": (port,), **more}
-    return Program(name="toy", argv=(sys.executable, "-c", code, str(port)), cwd="/", env=dict(os.environ), **given)
+def program(code: str, port: int, **changed: object) -> Program:
+    argv = (sys.executable, "-c", code, str(port))
+    toy = Program(name="toy", argv=argv, cwd="/", env=dict(os.environ), ports=(port,), ready=listens(port))
+    return msgspec.structs.replace(toy, **changed)
 
 
 @pytest.fixture
