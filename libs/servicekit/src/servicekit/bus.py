@@ -7,15 +7,12 @@ so a killed replica delays one fact, not a buffer of them, and a frozen replica 
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import msgspec
-import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -28,6 +25,7 @@ from contracts import envelope
 from contracts.errors import Permanent, Transient
 from contracts.events import Event
 from contracts.subjects import stream_of
+from servicekit.connections import OPTIONS, close, open_client, quietly
 from servicekit.consumers import PullConsumer, declare_bucket, declare_streams, durable_config
 from servicekit.delivery import Handler, choose_id, handle_once, listens_to, read
 from servicekit.telemetry import Telemetry, extract, inject
@@ -39,13 +37,8 @@ E = TypeVar("E", bound=Event)
 
 MAX_DELIVER = 5
 ACK_WAIT_S = 30.0
-_CONNECT_PATIENCE_S = 60.0
-_RECONNECT_S = 1
-_PING_S = 20
 _PUBLISH_TRIES = 4
 _PUBLISH_TIMEOUT_S = 5.0
-
-_log = logging.getLogger(__name__)
 
 
 class _Subscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,20 +91,7 @@ class Bus:
         """Connect (waiting for the server up to a minute) and declare the streams; Transient when it stays away."""
         if self._nats is not None:
             return
-        try:
-            client = await asyncio.wait_for(
-                nats.connect(
-                    self._url,
-                    name=self._service,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=_RECONNECT_S,
-                    ping_interval=_PING_S,
-                    error_cb=_on_error,
-                ),
-                _CONNECT_PATIENCE_S,
-            )
-        except (TimeoutError, nats.errors.Error, OSError) as error:
-            raise Transient("unavailable", f"NATS at {self._url} does not answer") from error
+        client = await open_client(self._url, self._service)
         self._nats, self._jetstream = client, client.jetstream(timeout=_PUBLISH_TIMEOUT_S)
         await self.declare()
 
@@ -130,11 +110,10 @@ class Bus:
         clients = [self._nats] if self._nats is not None else []
         if self._broker is not None:
             clients.append(await self._broker.connect())
-            with _quietly("reactions"):
+            with quietly("reactions"):
                 await self._broker.stop()
         for client in clients:
-            with _quietly("connection"):
-                await client.close()
+            await close(client)
         self._broker = self._nats = self._jetstream = None
 
     async def check(self) -> None:
@@ -244,10 +223,9 @@ class Bus:
         broker = NatsBroker(
             self._url,
             name=f"{self._service}-reactions",
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=_RECONNECT_S,
-            ping_interval=_PING_S,
-            error_cb=_on_error,
+            **OPTIONS,
+            graceful_timeout=8.0,
+            drain_timeout=3,
             apply_types=False,
             logger=None,
         )
@@ -283,15 +261,3 @@ def _reaction(handle: Callable[[Msg], Awaitable[None]]) -> Callable[["NatsMessag
 async def _whole(message: "NatsMessage") -> "NatsMessage":
     """FastStream's decoder: nothing is decoded here, so that a bad body reaches the dead letters with its reason."""
     return message
-
-
-@contextmanager
-def _quietly(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (nats.errors.Error, OSError) as error:
-        _log.warning("closing the %s: %s", what, error or type(error).__name__)
-
-
-async def _on_error(error: Exception) -> None:
-    _log.warning("NATS connection: %s", error or type(error).__name__)
