@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 import nats
@@ -55,7 +56,8 @@ class NatsCounters:
 
     async def close(self) -> None:
         if self._client is not None:
-            await self._client.close()
+            with suppress(nats.errors.Error, OSError):
+                await self._client.close()
 
     async def add(self, key: str, delta: int) -> int:
         """Add and answer the new value; Transient("unavailable") when no answer came."""

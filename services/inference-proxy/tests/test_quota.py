@@ -1,0 +1,305 @@
+"""The monthly quota: the slices in memory, the ledger in PostgreSQL, several proxies at once."""
+
+import asyncio
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from contracts.errors import Permanent, Transient
+from inference_proxy.ledger import Ledger, migrations
+from inference_proxy.quota import IDLE_S, Quota, Reservation, month_at
+from servicekit.fixtures import Schema
+from servicekit.migrate import migrate
+from servicekit.postgres import Pool, create_pool
+from servicekit.testing import PostgresServer
+
+USER = uuid4()
+JANUARY = 1_768_435_200.0  # 2026-01-15 00:00 UTC
+FEBRUARY = 1_770_000_000.0
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = JANUARY
+        self.monotonic = 1000.0
+
+    def pass_s(self, seconds: float) -> None:
+        self.now += seconds
+        self.monotonic += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def pool(pg_pool: Pool, pg_schema: Schema) -> Pool:
+    await migrate(pg_schema.dsn, pg_schema.name, migrations())
+    return pg_pool
+
+
+def quota_on(pool: Pool, clock: Clock, ttl_s: float = 30.0, name: str = "one") -> Quota:
+    ledger = Ledger(pool, name, timedelta(seconds=ttl_s))
+    return Quota(ledger, ttl_s=ttl_s, now=lambda: clock.now, monotonic=lambda: clock.monotonic)
+
+
+async def used(pool: Pool, user_id: UUID = USER) -> int:
+    return int(await pool.fetchval("SELECT coalesce(sum(used), 0) FROM ledger WHERE user_id = $1", user_id))
+
+
+async def take(quota: Quota, limit: int | None, user_id: UUID = USER) -> Reservation:
+    reservation = await quota.reserve(user_id, limit)
+    reservation.close(answered=True)
+    return reservation
+
+
+async def take_all(quota: Quota, limit: int, attempts: int) -> int:
+    """How many of `attempts` were granted."""
+
+    async def one() -> int:
+        await take(quota, limit)
+        return 1
+
+    outcomes = await asyncio.gather(*(one() for _ in range(attempts)), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert {getattr(error, "code", repr(error)) for error in refused} <= {"quota_exceeded"}
+    return attempts - len(refused)
+
+
+@pytest.mark.integration
+class TestOneProxy:
+    async def test_exactly_the_limit_is_granted_and_booked(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        assert await take_all(quota, 100, 150) == 100
+        await quota.close()
+        assert await used(pool) == 100
+        assert await pool.fetchval("SELECT count(*) FROM leases") == 0
+
+    async def test_refusal_says_when_the_month_ends(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        first = await take(quota, 1)
+        assert first.allowance is not None
+        assert (first.allowance.limit, first.allowance.remaining) == (1, 0)
+        with pytest.raises(Permanent) as caught:
+            await quota.reserve(USER, 1)
+        seconds = 17 * 86_400
+        assert caught.value.status == 429
+        assert caught.value.headers["Retry-After"] == str(seconds)
+        assert caught.value.headers["RateLimit"] == f'"month";r=0;t={seconds}'
+
+    async def test_remaining_counts_down_by_one(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        left = [(await take(quota, 1000)).allowance for _ in range(40)]
+        assert [one.remaining for one in left if one] == list(range(999, 959, -1))
+
+    async def test_failed_request_costs_nothing(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        for _ in range(10):
+            (await quota.reserve(USER, 3)).close(answered=False)
+        assert await take_all(quota, 3, 10) == 3
+        await quota.close()
+        assert await used(pool) == 3
+
+    async def test_unit_is_settled_once(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        reservation = await quota.reserve(USER, 3)
+        reservation.close(answered=True)
+        reservation.close(answered=False)
+        await quota.close()
+        assert await used(pool) == 1
+
+    async def test_what_an_idle_user_holds_returns(self, pool: Pool, clock: Clock) -> None:
+        quota, other = quota_on(pool, clock), quota_on(pool, clock, name="two")
+        await take_all(quota, 100, 10)
+        assert await pool.fetchval("SELECT sum(granted) FROM leases") > 10
+        clock.pass_s(IDLE_S + 1)
+        await quota.flush()
+        assert await pool.fetchval("SELECT count(*) FROM leases") == 0
+        assert await take_all(other, 100, 200) == 90
+
+    async def test_slow_request_that_fails_at_last_costs_nothing(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        slow = await quota.reserve(USER, 5)
+        clock.pass_s(IDLE_S + 5)
+        await quota.flush()
+        slow.close(answered=False)
+        await quota.close()
+        assert await used(pool) == 0
+
+    async def test_month_ends_in_utc(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        assert await take_all(quota, 5, 8) == 5
+        clock.now = FEBRUARY
+        assert await take_all(quota, 5, 8) == 5
+        await quota.close()
+        rows = await pool.fetch("SELECT month, used FROM ledger ORDER BY month")
+        assert [tuple(row) for row in rows] == [(date(2026, 1, 1), 5), (date(2026, 2, 1), 5)]
+
+    async def test_changed_tier_acts_at_once(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        assert await take_all(quota, 10, 20) == 10
+        assert await take_all(quota, 30, 50) == 20
+        with pytest.raises(Permanent):
+            await quota.reserve(USER, 10)
+
+    async def test_unlimited_is_counted_without_waiting(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        for _ in range(7):
+            assert (await take(quota, None)).allowance is None
+        (await quota.reserve(USER, None)).close(answered=False)
+        assert await used(pool) == 0
+        await quota.flush()
+        assert await used(pool) == 7
+        await quota.close()
+        assert await used(pool) == 7
+
+    async def test_unlimited_use_counts_after_a_downgrade(self, pool: Pool, clock: Clock) -> None:
+        quota = quota_on(pool, clock)
+        for _ in range(8):
+            await take(quota, None)
+        await quota.flush()
+        assert await take_all(quota, 10, 5) == 2
+
+
+@pytest.mark.integration
+class TestDeadProxy:
+    async def test_its_lease_returns_after_expiry_but_for_what_it_may_have_spent(
+        self, pool: Pool, clock: Clock
+    ) -> None:
+        dead = quota_on(pool, clock, ttl_s=0.3, name="dead")
+        assert await take_all(dead, 2000, 20) == 20
+        granted, ceiling = await pool.fetchrow("SELECT granted, ceiling FROM leases")
+        assert 20 <= ceiling < granted
+        other = quota_on(pool, clock, name="other")
+        allowance = (await take(other, 2000)).allowance
+        assert allowance is not None
+        assert allowance.remaining == 2000 - granted - 1
+        await asyncio.sleep(0.4)
+        assert await take_all(other, 2000, 2100) == 2000 - ceiling - 1
+
+    async def test_whole_limit_survives_a_crash_near_it(self, pool: Pool, clock: Clock) -> None:
+        dead, other = quota_on(pool, clock, ttl_s=0.3, name="dead"), quota_on(pool, clock, name="other")
+        spent = await take_all(dead, 30, 10)
+        await asyncio.sleep(0.4)
+        rest = await take_all(other, 30, 60)
+        assert spent + rest <= 30
+        assert rest >= 30 - spent - 10
+
+    async def test_proxy_that_was_frozen_past_its_lease_starts_a_new_one(self, pool: Pool, clock: Clock) -> None:
+        frozen, other = quota_on(pool, clock, ttl_s=0.2, name="frozen"), quota_on(pool, clock, name="other")
+        before = await take_all(frozen, 40, 10)
+        await asyncio.sleep(0.3)
+        meanwhile = await take_all(other, 40, 5)
+        after = await take_all(frozen, 40, 100)
+        rest = await take_all(other, 40, 100)
+        assert before + meanwhile + after + rest <= 40
+        await frozen.close()
+        await other.close()
+        assert await used(pool) <= 40
+
+    async def test_sweep_settles_users_who_never_come_back(self, pool: Pool, clock: Clock) -> None:
+        dead = quota_on(pool, clock, ttl_s=0.1, name="dead")
+        await take(dead, 100)
+        await asyncio.sleep(0.2)
+        await Ledger(pool, "other", timedelta(seconds=9)).sweep()
+        assert await pool.fetchval("SELECT count(*) FROM leases") == 0
+        assert await used(pool) >= 1
+
+
+SPENDER = """
+import asyncio, sys
+from datetime import timedelta
+from uuid import UUID
+from contracts.errors import Permanent
+from inference_proxy.ledger import Ledger
+from inference_proxy.quota import Quota
+from servicekit.postgres import create_pool
+
+async def main(dsn, schema, name, user, limit, attempts):
+    pool = await create_pool(dsn, schema=schema, max_size=2)
+    quota = Quota(Ledger(pool, name, timedelta(seconds=30)), ttl_s=30)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    granted = 0
+    gate = asyncio.Semaphore(16)
+    async def one():
+        nonlocal granted
+        async with gate:
+            try:
+                (await quota.reserve(UUID(user), int(limit))).close(answered=True)
+            except Permanent:
+                return
+            granted += 1
+            await asyncio.sleep(0.002)
+    await asyncio.gather(*(one() for _ in range(int(attempts))))
+    await quota.close()
+    print(granted, flush=True)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.integration
+async def test_three_processes_grant_exactly_the_limit(pool: Pool, pg_schema: Schema, tmp_path: Path) -> None:
+    script = tmp_path / "spender.py"
+    script.write_text(SPENDER)
+    pipe = asyncio.subprocess.PIPE
+    spenders = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(script),
+            pg_schema.dsn,
+            pg_schema.name,
+            f"p{n}",
+            str(USER),
+            "1000",
+            "500",
+            stdin=pipe,
+            stdout=pipe,
+        )
+        for n in range(3)
+    ]
+    for one in spenders:
+        assert one.stdout is not None
+        assert await one.stdout.readline() == b"ready\n"
+    answers = await asyncio.gather(*(one.communicate(b"go\n") for one in spenders))
+    assert sum(int(out) for out, _ in answers) == 1000
+    assert await used(pool) == 1000
+
+
+@pytest.mark.integration
+async def test_without_the_ledger_what_is_in_hand_is_spent_and_then_refused(
+    postgres_server: PostgresServer, pg_schema: Schema, clock: Clock
+) -> None:
+    await migrate(pg_schema.dsn, pg_schema.name, migrations())
+    pool = await create_pool(pg_schema.dsn, schema=pg_schema.name)
+    quota = quota_on(pool, clock)
+    await take_all(quota, 5000, 20)
+    await asyncio.sleep(0.2)
+    await pool.close()
+    outcomes = [(await asyncio.gather(take(quota, 5000), return_exceptions=True))[0] for _ in range(50)]
+    granted = [one for one in outcomes if isinstance(one, Reservation)]
+    refused = [one for one in outcomes if isinstance(one, Transient)]
+    assert len(granted) + len(refused) == 50
+    assert len(granted) < 10
+    assert {error.status for error in refused} == {503}
+
+
+@pytest.mark.parametrize(
+    ("now", "first", "left", "length"),
+    [
+        (0.0, date(1970, 1, 1), 31 * 86_400, 31 * 86_400),
+        (JANUARY, date(2026, 1, 1), 17 * 86_400, 31 * 86_400),
+        (1_798_761_599.0, date(2026, 12, 1), 1, 31 * 86_400),
+        (1_709_251_199.5, date(2024, 2, 1), 1, 29 * 86_400),
+    ],
+)
+def test_months(now: float, first: date, left: int, length: int) -> None:
+    month = month_at(now)
+    assert (month.first, month.left_s, month.length_s) == (first, left, length)
