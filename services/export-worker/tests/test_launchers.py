@@ -16,7 +16,7 @@ from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker import watch
 from export_worker.launchers import Launcher, RunHandle, RunState
-from export_worker.launchers.subprocess import SubprocessLauncher, clean
+from export_worker.launchers.subprocess import NICE, SubprocessLauncher, clean
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -128,10 +128,12 @@ async def test_a_warm_run_takes_one_job_of_its_framework(launcher: SubprocessLau
     assert await launcher.warm_up(Framework.TIMM)
     assert launcher.warm_count == 1
     (warm,) = [child.process.pid for child in launcher._warm.values()]
+    assert os.getpriority(os.PRIO_PROCESS, warm) == (NICE if os.geteuid() == 0 else 0)
     other = await launcher.launch(run("slow", framework=Framework.HUGGINGFACE))
     own = await launcher.launch(run("slow"))
     second = await launcher.launch(run("slow"))
     assert launcher._runs[own.id].process.pid == warm
+    assert os.getpriority(os.PRIO_PROCESS, warm) == 0
     assert warm not in (launcher._runs[other.id].process.pid, launcher._runs[second.id].process.pid)
     assert launcher.warm_count == 0
 
