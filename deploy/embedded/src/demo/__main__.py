@@ -19,10 +19,11 @@ from servicekit.settings import load
 
 STEPS = 7
 PLAIN_WIDTH = 130
+INTERRUPTED = 130
 
 
 def main() -> int:
-    """0: all three agree; 1: they do not, or the job did not get through."""
+    """0: all three agree; 1: they do not, or the job did not get through; 130: Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console = Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
@@ -35,8 +36,12 @@ def main() -> int:
         told(1, f"sample checkpoint {sample.checkpoint}")
         outcome = _walk(sample, console, told)
     except (DemoError, TrainingFailed, ClientError, Permanent) as error:
-        console.print(f"[bold red]The demo did not get through.[/] {error}", markup=True)
+        console.print("[bold red]The demo did not get through.[/]")
+        console.print(str(error), markup=False)
         return 1
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return INTERRUPTED
     show(outcome, console)
     return 0 if outcome.agrees else 1
 

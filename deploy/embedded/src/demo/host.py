@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from embedded.__main__ import NOT_STARTED
 from embedded.settings import EmbeddedSettings
 from embedded.stack import StackFile, running_stack
 
@@ -47,7 +48,8 @@ def _wait(process: subprocess.Popen[bytes], home: Path, log: Path) -> StackFile:
     until = time.monotonic() + START_LIMIT_S
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise DemoError(log.read_text(errors="replace").strip())
+            said = log.read_text(errors="replace")
+            raise DemoError(said[max(said.find(NOT_STARTED), 0) :].strip())
         found = running_stack(home)
         if found is not None:
             return found

@@ -15,6 +15,7 @@ from embedded.stack import Stack, StackFile
 from servicekit.settings import load
 
 PR_SET_PDEATHSIG = 1
+NOT_STARTED = "The stack did not start."
 WITH_PARENT = "--with-parent"
 USAGE = "usage: python -m embedded up [--with-parent]"
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     try:
         return asyncio.run(_up(load(EmbeddedSettings)))
     except (StartError, Permanent) as error:
-        print(f"\nThe stack did not start. {error}", file=sys.stderr)
+        print(f"\n{NOT_STARTED} {error}", file=sys.stderr)
         return 1
 
 
