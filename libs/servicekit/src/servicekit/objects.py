@@ -87,7 +87,7 @@ class ObjectStore:
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path"},
-                retries={"max_attempts": 5, "mode": "standard"},
+                retries={"max_attempts": 4, "mode": "standard"},
                 connect_timeout=5,
                 read_timeout=60,
                 max_pool_connections=32,
