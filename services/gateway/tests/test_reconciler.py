@@ -6,10 +6,11 @@ import pytest
 
 from contracts.events import ExportCancelledV1, ExportFailedV1, ExportRequestedV1
 from contracts.vocabulary import ExportStage
-from gateway.reconciler import Reconciler
+from gateway import losses
 from gateway.testing import facts
 from gateway.testing.facts import Worker
 from gateway.testing.outside import Client, Gateway, until
+from servicekit.leases import Lease, Leases
 
 pytestmark = pytest.mark.integration
 
@@ -115,14 +116,18 @@ async def test_a_wish_the_deployer_did_not_answer_is_stated_again(gateway: Gatew
 async def test_a_bus_that_lost_everything_learns_it_again(gateway: Gateway) -> None:
     client, job_id, worker = await started(gateway)
     other = await gateway.completed(client)
-    await gateway.publish(worker.progressed(2, ExportStage.CONVERT, 30))
+    await gateway.publish(*worker.story(1)[:2], worker.progressed(2, ExportStage.CONVERT, 30))
     await gateway.until_job(client, job_id, "running")
     body = {"export_job_id": other["id"], "deployment_type": "platform_endpoint", "name": "x"}
     made = await client.post("/api/v1/deployments", body)
     (wish,) = await gateway.wishes(made["id"])
     await gateway.publish(facts.activated(wish))
     await gateway.until_deployment(client, made["id"], "active")
-    await Reconciler(gateway.parts).notice_losses()
+    await losses.notice(gateway.parts)
+    leases = Leases(gateway.parts.bus)
+    lease = await leases.take(job_id, "the worker that lost its facts with the bus")
+    assert isinstance(lease, Lease)
+    await lease.complete()
 
     for stream in ("EXPORT", "DEPLOYMENT"):
         await gateway.parts.bus.jetstream.delete_stream(stream)
@@ -130,8 +135,16 @@ async def test_a_bus_that_lost_everything_learns_it_again(gateway: Gateway) -> N
     again = await gateway.requested(job_id)
     assert again == worker.request
     assert (await client.get(f"/api/v1/export/jobs/{job_id}"))["status"] == "pending"
+    assert isinstance(await leases.take(job_id, "another worker"), Lease), "the job can be taken again"
+    await gateway.publish(*worker.story(1))  # facts of the same ids as before the loss
+    await gateway.until_job(client, job_id, "completed")
     restated = (await gateway.wishes(made["id"], 1))[0]
     assert restated == wish
-    await gateway.publish(*Worker(again).story(1))
-    await gateway.until_job(client, job_id, "completed")
+    await gateway.publish(facts.activated(wish))
+
+    async def answered() -> bool | None:
+        sql = "SELECT bool_and(observed_generation = generation) FROM deployment_targets"
+        return await gateway.parts.pool.fetchval(sql) or None
+
+    await until(answered)
     assert (await client.get(f"/api/v1/deployments/{made['id']}"))["status"] == "active"

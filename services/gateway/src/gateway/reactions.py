@@ -51,6 +51,9 @@ HISTORY: dict[type[deployment.Fact], str] = {
     DeploymentFailedV1: "failed",
 }
 
+FACTS: tuple[type[Event], ...] = (*JOB_EVENTS, *HISTORY, DeploymentRequestedV1, DeploymentDeactivatedV1)
+"""What is folded into jobs and deployments."""
+
 _log = logging.getLogger(__name__)
 
 

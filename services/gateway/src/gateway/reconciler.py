@@ -7,13 +7,10 @@ time are ended, and after the loss of a stream everything that is still wanted i
 import asyncio
 import logging
 
-import nats.errors
-
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import ExportCancelledV1, ExportFailedV1
-from contracts.subjects import STREAMS
 from contracts.vocabulary import ExportStatus
-from gateway import export_job
+from gateway import export_job, losses
 from gateway.deployment_requests import state_access, state_wish
 from gateway.parts import SERVICE, Parts
 from gateway.reactions import append
@@ -44,7 +41,7 @@ class Reconciler:
 
     async def once(self) -> None:
         """One round of everything."""
-        await self.notice_losses()
+        await losses.notice(self._parts)
         await self.expire_jobs()
         await self.republish_jobs()
         await self.restate_deployments()
@@ -107,22 +104,6 @@ class Reconciler:
                     await state_access(conn, row, user.tier)
                 _log.info("deployment %s is requested for the %d. time", row.id, row.requests)
         return len(due)
-
-    async def notice_losses(self) -> None:
-        """A stream that is younger than we remember has lost its messages: mark what must be stated again."""
-        try:
-            made = {s.name: (await self._parts.bus.jetstream.stream_info(s.name)).created for s in STREAMS}
-        except (nats.errors.Error, OSError) as error:
-            _log.warning("the bus does not answer: %s", error or type(error).__name__)
-            return
-        async with transaction(self._parts.pool) as conn:
-            lost = [name for name, at in made.items() if at and await overdue.remember_stream(conn, name, at)]
-            if "EXPORT" in lost:
-                await overdue.forget_running(conn)
-            if "DEPLOYMENT" in lost:
-                await overdue.forget_observed(conn)
-        if lost:
-            _log.error("the bus has lost the messages of %s: what is still wanted is stated again", ", ".join(lost))
 
     async def prune(self) -> None:
         """Forget what no retry can need any more."""

@@ -67,7 +67,7 @@ async def user(conn: Connection | Pool, user_id: UUID) -> UserRow | None:
 
 async def lock_user(conn: Connection, user_id: UUID) -> UserRow | None:
     """The user's row, held until the transaction ends: what counts against limits is decided one after the other."""
-    return _user(await conn.fetchrow(f"{_USER} WHERE id = $1 FOR UPDATE", user_id))
+    return _user(await conn.fetchrow(f"{_USER} WHERE id = $1 FOR NO KEY UPDATE", user_id))
 
 
 async def users(conn: Connection | Pool, query: pages.Query) -> pages.Page[UserRow]:

@@ -84,13 +84,19 @@ async def remember_stream(conn: Connection, name: str, created_at: datetime) -> 
     return known is not None
 
 
-async def forget_running(conn: Connection) -> None:
-    """After the stream of exports was lost: every open job starts again from its request, at once."""
-    await conn.execute(
+async def forget_running(conn: Connection) -> list[UUID]:
+    """After the stream of exports was lost: every open job starts again from its request, at once; their ids."""
+    records = await conn.fetch(
         "UPDATE export_jobs SET status = 'pending', attempt = 0, stage = NULL, progress_percent = 0, "
         "requested_at = '-infinity', message = 'requested again: the bus has lost its messages' "
-        "WHERE status IN ('pending', 'running')"
+        "WHERE status IN ('pending', 'running') RETURNING id"
     )
+    return [record["id"] for record in records]
+
+
+async def forget_inbox(conn: Connection, consumers: list[str]) -> None:
+    """What was handled of a lost stream cannot be redelivered, and may be stated anew under the same ids."""
+    await conn.execute("DELETE FROM inbox WHERE consumer = ANY($1::text[])", consumers)
 
 
 async def forget_observed(conn: Connection) -> None:

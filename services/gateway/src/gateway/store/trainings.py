@@ -55,7 +55,7 @@ async def get(conn: Connection | Pool, user_id: UUID, training_id: UUID) -> Trai
 
 async def lock(conn: Connection, training_id: UUID) -> None:
     """Whoever changes what holds once per training (the version, the default) waits here."""
-    await conn.execute("SELECT 1 FROM training_jobs WHERE id = $1 FOR UPDATE", training_id)
+    await conn.execute("SELECT 1 FROM training_jobs WHERE id = $1 FOR NO KEY UPDATE", training_id)
 
 
 async def next_version(conn: Connection, training_id: UUID) -> int:
