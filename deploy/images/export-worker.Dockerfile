@@ -8,8 +8,8 @@ ARG EXTRAS=ultralytics,timm,huggingface
 ARG TORCH_INDEX=""
 RUN python -m venv /opt/modelport
 COPY constraints.txt /src/
-RUN cd /src && /opt/modelport/bin/pip install --no-cache-dir -c constraints.txt \
-        ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision
+RUN cd /src && ${TORCH_INDEX:+env PIP_INDEX_URL="$TORCH_INDEX"} /opt/modelport/bin/pip install --no-cache-dir \
+        -c constraints.txt torch torchvision
 COPY libs/contracts /src/libs/contracts
 COPY libs/processing /src/libs/processing
 COPY libs/servicekit /src/libs/servicekit

@@ -22,7 +22,7 @@ def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: int | None)
     assert {"--die-with-parent", "--new-session", "--clearenv"} <= set(argv)
     assert ("--unshare-all" in argv) or {"--unshare-net", "--unshare-pid", "--unshare-ipc"} <= set(argv)
     assert pairs(argv, "--cap-drop") == ["ALL"]
-    assert pairs(argv, "--bind") == [str(tmp_path), str(tmp_path / "tmp")]
+    assert pairs(argv, "--bind") == [str(tmp_path / "tmp"), str(tmp_path)]
     assert pairs(argv, "--seccomp") == ["9"]
     assert pairs(argv, "--remount-ro") == ["/dev", "/"]
     assert "--no-new-privs" in inside

@@ -109,13 +109,13 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         binds = [part for path in self.binds for part in ("--ro-bind", path, path)]
         links = [part for target, name in self.links for part in ("--symlink", target, name)]
         return [
+            *("--bind", str(job_dir / "tmp"), TMP),  # first: an interpreter may itself lie below /tmp
             *directories,
             *binds,
             *links,
             *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
             *("--perms", "1777", "--size", str(SHARED_MEMORY), "--tmpfs", SHM),
             *("--bind", str(job_dir), JOB, "--ro-bind", str(job_dir / "input"), f"{JOB}/input"),
-            *("--bind", str(job_dir / "tmp"), TMP),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
         ]
 

@@ -21,7 +21,7 @@ PINS = {
 
 RUNTIMES = {ExportFormat.ONNX: "onnxruntime", ExportFormat.TORCHSCRIPT: "torch"}
 _NOTES = {
-    "torch": "# smaller without CUDA: add  --index-url https://download.pytorch.org/whl/cpu",
+    "torch": "# pytorch.org tells how to get the much smaller build without CUDA",
     "pillow": "# resamples and decodes; other releases may differ by one level in some pixels",
     "opencv-python-headless": "# resamples and decodes",
 }
