@@ -1,11 +1,12 @@
 """Real proxies as processes, in front of a real Triton with a tiny colour classifier and a tiny detector."""
 
+import asyncio
 import base64
 import io
 import os
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -299,7 +300,7 @@ def kit() -> ModuleType:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as made:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as made:
         yield made
 
 
@@ -314,3 +315,20 @@ def picture(colour: str = "red", size: tuple[int, int] = (64, 48), kind: str = "
     out = io.BytesIO()
     Image.new("RGB", size, colour).save(out, kind)
     return out.getvalue()
+
+
+def turned_picture(size: tuple[int, int]) -> bytes:
+    """A JPEG stored as `size`, to be shown turned by a quarter (EXIF orientation 6)."""
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", size, "red").save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+async def eventually(check: Callable[[], Awaitable[Any]]) -> Any:
+    """The first true answer of `check`, asked for at most ten seconds."""
+    async with asyncio.timeout(10):
+        while not (answer := await check()):
+            await asyncio.sleep(0.02)
+        return answer
