@@ -75,7 +75,7 @@ async def test_boxes_come_back_in_pixels_of_the_picture(kit: ModuleType) -> None
         ({"confidence_threshold": 0.95}, []),
     ],
 )
-async def test_thresholds_of_the_request_decide(kit: ModuleType, given: dict[str, float], classes: list[str]) -> None:
+async def test_thresholds_of_the_request_decide(kit: ModuleType, given: dict[str, Any], classes: list[str]) -> None:
     found = await infer(kit, Triton({"output0": BOXES}), **given)
     assert [prediction.class_name for prediction in found.predictions] == classes
 
@@ -85,7 +85,7 @@ async def test_thresholds_of_the_request_decide(kit: ModuleType, given: dict[str
     [({"confidence_threshold": 0.2}, "confidence_threshold"), ({"iou_threshold": 0.8}, "iou_threshold")],
 )
 async def test_thresholds_that_the_graph_has_cut_off_already_are_refused(
-    kit: ModuleType, given: dict[str, float], field: str
+    kit: ModuleType, given: dict[str, Any], field: str
 ) -> None:
     triton = Triton({"output0": BOXES})
     nms = Nms(enabled=True, embedded=True, confidence_threshold=0.25, iou_threshold=0.7)

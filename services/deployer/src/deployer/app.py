@@ -23,6 +23,8 @@ from servicekit.telemetry import Telemetry
 SERVICE = "deployer"
 DURABLE = "deployer-requests"
 SLOTS = 2
+ACK_WAIT_S = 9.0
+"""How soon another deployer takes over from one that died."""
 STOP_TRIES = 10
 STOP_TRY_S = 0.3
 
@@ -58,6 +60,8 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
             handler=reactions.on_requested,
             on_exhausted=reactions.on_exhausted,
             slots=SLOTS,
+            ack_wait_s=ACK_WAIT_S,
+            heartbeat_s=ACK_WAIT_S / 3,
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop, 4.0)
