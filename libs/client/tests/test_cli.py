@@ -198,3 +198,11 @@ def test_users_create(server, job, capsys):
     assert main(["users", "create", "ann", "--tier", "pro"]) == 0
     assert "mp_new" in capsys.readouterr().out
     assert server.asked[0].json() == {"name": "ann", "tier": "pro"}
+
+
+def test_ids_are_never_cut(server, job, capsys):
+    server.json("GET", JOBS, {"items": [job(version_tag="a-rather-long-name-of-a-version")]})
+    assert main(["exports"]) == 0
+    out = capsys.readouterr().out
+    assert job()["id"] in out
+    assert len(out.splitlines()) == 2

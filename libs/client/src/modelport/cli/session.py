@@ -18,6 +18,9 @@ T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many lines, newest first.")]
 
+UNBOUNDED = 10_000
+"""Columns of an output that is no terminal: nothing is cut or wrapped for a program that reads it."""
+
 
 class Session:
     """One run of the command."""
@@ -25,7 +28,7 @@ class Session:
     def __init__(self, ctx: typer.Context, as_json: bool) -> None:
         self.config: config.Config = ctx.find_root().obj or config.load({}, os.environ)
         self.as_json = as_json
-        self.out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+        self.out = Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False)
         self.err = Console(stderr=True, highlight=False)
 
     def client(self) -> Client:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from contracts.capabilities import ExportCapabilities
@@ -39,8 +39,9 @@ COLOURS = {
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> RenderableType:
-    """A plain table, or a sentence where there is nothing."""
-    grid = Table(*headers, box=None, header_style="bold", pad_edge=False)
+    """A plain table, or a sentence where there is nothing; a narrow terminal wraps anything but ids."""
+    columns = (Column(header, no_wrap=header == "ID", overflow="fold") for header in headers)
+    grid = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         grid.add_row(*row)
     return grid if grid.row_count else Text("Nothing here yet.")
