@@ -27,10 +27,11 @@ class Comparison:
         self.total = [0.0] * len(self.parts)
         self.count = [0] * len(self.parts)
         self.products = [np.zeros(3) for _ in self.parts]
-        self.bad = False
+        self.bad = self.source_is_broken = False
 
     def add(self, source: npt.NDArray[np.generic], artefact: npt.NDArray[np.generic]) -> float:
         """One input's output of both, batch 1; the largest difference found, inf if not even comparable."""
+        self.source_is_broken |= not np.isfinite(source).all()
         if source.shape != artefact.shape or not np.isfinite(artefact).all():
             self.bad = True
             return float("inf")

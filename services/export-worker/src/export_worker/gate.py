@@ -45,6 +45,8 @@ def _input_failures(inputs: Sequence[InputReport], limits: Tolerance) -> list[Fa
 
 def _output_failures(comparison: Comparison, batch: float | None) -> list[Failure]:
     found = []
+    if comparison.source_is_broken:
+        found.append(Failure(what="the source model's own output: NaN or infinity", measured=float("inf"), allowed=0.0))
     if comparison.bad:
         found.append(
             Failure(what=f"{comparison.name}: NaN, infinity or another shape", measured=float("inf"), allowed=0.0)

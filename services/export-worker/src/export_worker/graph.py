@@ -121,6 +121,7 @@ class Embedding:
     def __init__(self, loaded: Loaded, options: ExportOptions, *, onnx: bool) -> None:
         self.preprocessing, self.postprocessing = loaded.preprocessing, loaded.postprocessing
         self.output_name, self.output_format = loaded.output_name, loaded.output_format
+        self.description = ""
         pixels: torch.nn.Module = torch.nn.Identity()
         suppression: torch.nn.Module = torch.nn.Identity()
         self.embedded = options.embed_preprocessing is not False
@@ -138,6 +139,9 @@ class Embedding:
         anchors = int(loaded.module(loaded.example).shape[2])
         limit = min(nms.max_detections, anchors)
         self.output_name, self.output_format = "detections", "[batch, detection, x1 y1 x2 y2 score class]"
+        self.description = (
+            f"boxes above {EMBEDDED_CONFIDENCE}, suppressed at an IoU of {nms.iou_threshold}; rows of zeros fill up"
+        )
         self.postprocessing = _suppresses(self.postprocessing, limit)
         return Suppression(nms.iou_threshold, EMBEDDED_CONFIDENCE, limit, onnx=onnx)
 
@@ -173,5 +177,7 @@ def dry_run(embedding: Embedding, example: torch.Tensor) -> torch.Tensor:
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         shape = list(example.shape)
         raise Permanent(
-            "unsupported", f"export_config.image_size: the model refuses an input of {shape}: {error_line(error)}."
+            "unsupported",
+            f"export_config.image_size: the model refuses an input of {shape}: {error_line(error)}.",
+            hint="What works: the size that the model was trained with; leave image_size out.",
         ) from error

@@ -67,6 +67,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     toolchain: dict[str, str]
     stride: int = 1
     """Height and width of an input must be multiples of this."""
+    note: str = ""
+    """What a reader of the parity report should know about the source."""
     set_dynamic_size: Callable[[], None] | None = None
     """Prepares the module for inputs of any size; None where the module knows no fixed size of its own."""
 

@@ -86,7 +86,7 @@ def verify(work: Work) -> Work:
         raise gate.refusal(report)
     work.progress(0.95, "Writing golden vectors and metadata")
     goldens.write(work.output, candidate.pipeline, trials, LOW_CONFIDENCE)
-    metadata = describe.metadata(work, draft, report.summary, _performance(runtime, trials))
+    metadata = describe.metadata(work, draft, report.summary, _performance(candidate, trials))
     (work.output / METADATA).write_bytes(msgspec.json.format(msgspec.json.encode(metadata), indent=2))
     return work
 
@@ -127,7 +127,7 @@ def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: To
         runtime=candidate.runtime.name,
         tolerance=limits,
         confidence_threshold=LOW_CONFIDENCE,
-        note=gate.note(summary),
+        note=" ".join(filter(None, (gate.note(summary), candidate.loaded.note))),
         summary=summary,
         batch_max_abs=batch,
         failures=failures,
@@ -182,12 +182,14 @@ def _batch_difference(candidate: Candidate, trials: Sequence[Trial], comparison:
     return max(comparison.add(trials[i].expected, together[i : i + 1]) for i in range(BATCH))
 
 
-def _performance(runtime: Runtime, trials: Sequence[Trial]) -> Performance:
+def _performance(candidate: Candidate, trials: Sequence[Trial]) -> Performance:
+    batch = 1 if candidate.artefact.dynamic_batch else candidate.artefact.batch
     latency = statistics.median(trial.milliseconds for trial in trials)
     return Performance(
         inference_latency_ms=round(latency, 3),
-        throughput_fps=round(1000 / latency, 2),
+        throughput_fps=round(1000 * batch / latency, 2),
+        batch_size=batch,
         hardware=describe.hardware(),
-        runtime=runtime.name,
+        runtime=candidate.runtime.name,
         source_latency_ms=round(statistics.median(trial.source.milliseconds for trial in trials), 3),
     )

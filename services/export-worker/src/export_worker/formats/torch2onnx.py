@@ -48,7 +48,7 @@ def convert(work: Work) -> Work:
     if axes.size:
         check_other_size(path, embedding, loaded, axes)
     _finish(path, options, tuple(expected.shape), axes.output)
-    input_spec, output_specs = _specs(path, embedding.output_format, nhwc=embedding.embedded)
+    input_spec, output_specs = _specs(path, embedding)
     artefact = Artefact(
         path=path,
         export_format=ExportFormat.ONNX,
@@ -135,11 +135,11 @@ def _finish(path: Path, options: OnnxOptions, shape: tuple[int, ...], dynamic: C
     onnx.save(model, str(path))
 
 
-def _specs(path: Path, output_format: str, *, nhwc: bool) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
+def _specs(path: Path, embedding: Embedding) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
     """The tensors that the finished file declares."""
     graph = onnx.load(str(path), load_external_data=False).graph
-    layout, pixels = ("NHWC", "uint8 RGB pixels") if nhwc else ("NCHW", "normalised RGB")
-    outputs = tuple(_spec(value, output_format, "") for value in graph.output)
+    layout, pixels = ("NHWC", "uint8 RGB pixels") if embedding.embedded else ("NCHW", "normalised RGB")
+    outputs = tuple(_spec(value, embedding.output_format, embedding.description) for value in graph.output)
     return _spec(graph.input[0], layout, pixels), outputs
 
 

@@ -1,5 +1,6 @@
 """torch module to TorchScript, traced or scripted; submodules keep their names, so that a difference can be located."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from export_worker.graph import Embedding, dry_run
 from export_worker.loaded import Artefact, Work
 
 INPUT = "images"
+WRITERS_OWN = frozenset({"version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment"})
+"""Records that torch's writer adds to every archive."""
 
 
 def convert(work: Work) -> Work:
@@ -56,6 +59,7 @@ def _save(embedding: Embedding, example: torch.Tensor, options: TorchScriptOptio
             else:
                 module = torch.jit.trace(embedding.graph, example, check_trace=False, strict=False)
             torch.jit.save(module, str(path))
+            path.write_bytes(without_source_paths(path))
     except Exception as error:  # the compiler raises whatever its front end stumbles over
         if options.method == "trace":
             raise Permanent("conversion_failed", f"torch.jit.trace: {error_line(error)}") from error
@@ -64,6 +68,19 @@ def _save(embedding: Embedding, example: torch.Tensor, options: TorchScriptOptio
             f"export_config.method: this model cannot be scripted: {error_line(error)}",
             hint='What works: "trace".',
         ) from error
+
+
+def without_source_paths(path: Path) -> bytes:
+    """The same program without its debug records, which name files of the machine that traced it."""
+    saved = torch._C.PyTorchFileReader(str(path))
+    target = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(target)
+    for name in saved.get_all_records():
+        if not name.endswith(".debug_pkl") and name not in WRITERS_OWN:
+            body = saved.get_record(name)
+            writer.write_record(name, body, len(body))
+    writer.write_end_of_file()
+    return target.getvalue()
 
 
 def _takes_other_batches(path: Path, embedding: Embedding, example: torch.Tensor) -> bool:
@@ -102,4 +119,5 @@ def _output_spec(
         shape=(-1 if dynamic else output.shape[0], *output.shape[1:]),
         dtype=str(output.dtype).removeprefix("torch."),
         format=embedding.output_format,
+        description=embedding.description,
     )

@@ -24,6 +24,10 @@ from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
 
 WEIGHTS = ("*.safetensors", "*.bin")
 MAX_UNPACKED_FACTOR = 4
+BACKEND = (
+    "The source prepares pictures with the Pillow backend of its image processor; the torchvision backend rounds resized pixels "
+    "differently, by at most one level of 255."
+)
 TASKS = {
     "ForImageClassification": "image_classification",
     "ForObjectDetection": "object_detection",
@@ -57,6 +61,7 @@ def load(work: Work) -> Work:
         classes=classes,
         source_size_bytes=size_bytes,
         toolchain={"transformers": transformers.__version__},
+        note=BACKEND,
     )
     return structs.replace(work, loaded=loaded)
 
@@ -100,7 +105,8 @@ def _folder(work: Work) -> Path:
     if kind != "huggingface":
         code = "checkpoint_unreadable" if kind == "unreadable" else "checkpoint_framework_mismatch"
         raise Permanent(code, f"{work.checkpoint.name} is {ORIGINS[kind]}, not a zip of a Hugging Face model folder.")
-    target = Path(tempfile.mkdtemp(prefix="model-"))
+    (work.folder / "tmp").mkdir(exist_ok=True)
+    target = Path(tempfile.mkdtemp(prefix="model-", dir=work.folder / "tmp"))
     return unpack(work.checkpoint, target, MAX_UNPACKED_FACTOR * work.request.checkpoint_max_bytes)
 
 

@@ -13,6 +13,12 @@ KERNELS = {0: Kernel.PIL_NEAREST, 1: Kernel.PIL_LANCZOS, 2: Kernel.PIL_BILINEAR,
 ARITHMETIC = ("_preprocess", "resize", "center_crop", "rescale", "normalize", "rescale_and_normalize", "pad")
 
 
+ALIKE = frozenset({"BeitImageProcessorPil", "MobileNetV2ImageProcessorPil", "SegformerImageProcessorPil"})
+"""Their own methods are about segmentation maps; a picture goes the common way."""
+CONVNEXT = "ConvNextImageProcessorPil"
+CONVNEXT_WARPS_FROM = 384
+
+
 def adapt(processor: Any, size: object) -> Any:
     """The processor, set to an asked [height, width]; raises Permanent("unsupported") where that cannot be said to it."""
     _plain(processor)
@@ -53,7 +59,7 @@ def _plain(processor: Any) -> None:
     changed = [
         name for name in ARITHMETIC if base is None or getattr(kind, name, None) is not getattr(base, name, None)
     ]
-    if changed:
+    if changed and kind.__name__ not in {*ALIKE, CONVNEXT}:
         raise Permanent("unsupported", f"{kind.__name__} prepares pictures in a way of its own ({changed[0]}).")
     if getattr(processor, "do_pad", None):
         raise Permanent("unsupported", f"{kind.__name__} pads (do_pad), which cannot be exported.")
@@ -69,6 +75,8 @@ def _resize(processor: Any) -> Resize:
         )
     if kernel is None:
         raise Permanent("unsupported", f"the resampling filter {processor.resample} cannot be exported.")
+    if type(processor).__name__ == CONVNEXT:
+        return _convnext(processor, kernel)
     if size.height and size.width:
         to = (int(size.height), int(size.width))
         if cut is None or cut == to:
@@ -84,6 +92,23 @@ def _resize(processor: Any) -> Resize:
             crop_offset="truncate",
         )
     raise Permanent("unsupported", f"the size {dict(size)} without a crop cannot be exported.")
+
+
+def _convnext(processor: Any, kernel: Kernel) -> Resize:
+    """ConvNeXT's processor, which ResNet, RegNet and CvT use too: crops below 384 pixels, warps from there on."""
+    side = int(processor.size.shortest_edge)
+    if processor.do_center_crop:
+        raise Permanent("unsupported", "a ConvNextImageProcessor with do_center_crop cannot be exported.")
+    if side >= CONVNEXT_WARPS_FROM:
+        return Resize(method=ResizeMethod.STRETCH, size=(side, side), kernel=kernel)
+    short = int(side / processor.crop_pct)
+    return Resize(
+        method=ResizeMethod.SHORT_SIDE_CROP,
+        size=(side, side),
+        kernel=kernel,
+        resize_to=(short, short),
+        crop_offset="truncate",
+    )
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

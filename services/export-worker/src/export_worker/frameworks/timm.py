@@ -35,7 +35,10 @@ def load(work: Work) -> Work:
     wanted = request.options.image_size or request.source_config.get("image_size") or config.get("input_size", ())[1:]
     model = _model(request.model_name, weights, wanted)
     own = resolve_data_config(config, model=model)
-    size = image_size(request, own["input_size"][1:])
+    channels, *trained = own["input_size"]
+    if channels != 3:
+        raise Permanent("unsupported", f"the model takes {channels} channels; only RGB models can be exported.")
+    size = image_size(request, trained)
     own["input_size"] = (3, *size)
     count = int(model.num_classes)
     names = class_names([str(i) for i in range(count)], request.classes)
@@ -181,10 +184,6 @@ DATA_CONFIG: dict[str, Callable[[Any], bool]] = {
 
 def _transform(config: dict[str, Any]) -> Any:
     crop, size = config["crop_mode"], config["input_size"][1:]
-    if config["input_size"][0] != 3:
-        raise Permanent(
-            "unsupported", f"the model takes {config['input_size'][0]} channels; only RGB models can be exported."
-        )
     if crop not in {"center", "squash"}:
         raise Permanent("unsupported", f"crop_mode {crop!r} cannot be exported.", hint="What works: center, squash.")
     if crop == "center" and size[0] != size[1]:
