@@ -282,13 +282,6 @@ async def test_an_unconnected_bus_says_so(telemetry: Telemetry) -> None:
         _ = Bus("nats://127.0.0.1:1", "x", telemetry).jetstream
 
 
-async def test_buckets_are_made_bound_and_updated(bus: Bus) -> None:
-    bucket = await bus.kv("workers", ttl=45, memory=True)
-    await bucket.put("a", b"1")
-    assert (await (await bus.kv("workers", ttl=60, memory=True)).get("a")).value == b"1"
-    assert (await (await bus.kv("workers", ttl=60, memory=True)).status()).ttl == 60
-
-
 async def test_an_event_too_large_for_the_bus_is_permanent(bus: Bus) -> None:
     event = TrainingCompletedV1(
         training_job_id=uuid4(),

@@ -73,3 +73,10 @@ async def test_an_own_write_whose_ack_was_lost_is_recognised(bus: Bus) -> None:
     await bucket.put("job", msgspec.json.encode(msgspec.structs.replace(record, heartbeat=record.heartbeat + 1)))
     await lease.heartbeat()
     await lease.complete()
+
+
+async def test_buckets_are_made_bound_and_updated(bus: Bus) -> None:
+    bucket = await bus.kv("workers", ttl=45, memory=True)
+    await bucket.put("a", b"1")
+    assert (await (await bus.kv("workers", ttl=60, memory=True)).get("a")).value == b"1"
+    assert (await (await bus.kv("workers", ttl=60, memory=True)).status()).ttl == 60
