@@ -10,7 +10,6 @@ import pytest
 
 from contracts import keys
 from contracts.events.deployment import DeploymentActivatedV1, DeploymentFailedV1
-from deployer.app import stop_following
 from deployer.triton import Triton
 from servicekit.bus import Bus
 from servicekit.objects import ObjectStore
@@ -67,7 +66,7 @@ async def test_killed_deployer_finishes_after_its_restart(
     async with asyncio.timeout(40):
         while len({fact.deployment_id for fact in seen}) < len(requests):
             await asyncio.sleep(0.05)
-    await stop_following(follower)
+    await follower.stop()
     assert all(isinstance(fact, DeploymentActivatedV1) for fact in seen)
     assert len(seen) == len(requests)
     triton = Triton(triton_server.grpc_url, load_timeout_s=20)

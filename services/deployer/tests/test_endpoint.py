@@ -17,7 +17,7 @@ from contracts.events.deployment import (
     DeploymentRequestedV1,
 )
 from contracts.vocabulary import DesiredState
-from deployer.app import run_app, stop_following
+from deployer.app import run_app
 from deployer.settings import Settings
 from deployer.triton import Triton
 from servicekit.bus import Bus
@@ -82,7 +82,7 @@ async def world(
     follower = follow(bus, FACTS, facts.on_fact, since="start")
     triton = Triton(triton_server.grpc_url, load_timeout_s=30)
     yield World(bus, object_store, triton, facts, settings)
-    await stop_following(follower)
+    await follower.stop()
     for name in await triton.loaded():
         await triton.unload(name)
     await triton.close()

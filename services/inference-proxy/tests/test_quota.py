@@ -250,20 +250,9 @@ async def test_three_processes_grant_exactly_the_limit(pool: Pool, pg_schema: Sc
     script = tmp_path / "spender.py"
     script.write_text(SPENDER)
     pipe = asyncio.subprocess.PIPE
+    arguments = [(str(script), pg_schema.dsn, pg_schema.name, f"p{n}", str(USER), "1000", "500") for n in range(3)]
     spenders = [
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(script),
-            pg_schema.dsn,
-            pg_schema.name,
-            f"p{n}",
-            str(USER),
-            "1000",
-            "500",
-            stdin=pipe,
-            stdout=pipe,
-        )
-        for n in range(3)
+        await asyncio.create_subprocess_exec(sys.executable, *given, stdin=pipe, stdout=pipe) for given in arguments
     ]
     for one in spenders:
         assert one.stdout is not None

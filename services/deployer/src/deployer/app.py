@@ -25,8 +25,6 @@ DURABLE = "deployer-requests"
 SLOTS = 2
 ACK_WAIT_S = 9.0
 """How soon another deployer takes over from one that died."""
-STOP_TRIES = 10
-STOP_TRY_S = 0.3
 
 
 @asynccontextmanager
@@ -42,7 +40,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
 
         desired = Desired()
         follower = follow(bus, FACTS, desired.on_fact, since="start")
-        stack.push_async_callback(stop_following, follower)
+        stack.push_async_callback(follower.stop)
         checks = {"bus": bus.check, "storage": store.check, "triton": triton.check, "replay": _caught_up(follower)}
         health = await stack.enter_async_context(HealthServer(settings.host, settings.port, checks))
         await follower.caught_up()
@@ -68,17 +66,6 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         reconciler = Reconciler(desired, triton, endpoint, telemetry, every_s=settings.reconcile_s)
         stack.push_async_callback(end, asyncio.create_task(reconciler.run()))
         yield health
-
-
-async def stop_following(follower: Follower) -> None:
-    """Stop it for sure: nats-py can swallow a cancellation that meets the end of its wait, so ask again."""
-    for _ in range(STOP_TRIES):
-        try:
-            async with asyncio.timeout(STOP_TRY_S):
-                await follower.stop()
-            return
-        except TimeoutError:
-            continue
 
 
 def _caught_up(follower: Follower) -> Check:
