@@ -1,6 +1,10 @@
 """kill -9 of every service in the middle of its work: nothing is lost, nothing is done twice."""
 
+import time
+
 import pytest
+
+from modelport.errors import ApiError, UnreachableError
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -93,10 +97,6 @@ def test_a_server_dies_while_the_job_runs(stack, owner, detector_training, serve
 
 def answered(owner, deployment, pictures, key=None):
     """The endpoint answers, now or after a while of honest refusals."""
-    import time
-
-    from modelport.errors import ApiError, UnreachableError
-
     endpoint = owner.client.endpoint(deployment.id, key or deployment.api_key)
     deadline = time.monotonic() + 90
     while True:
