@@ -1,6 +1,7 @@
 """Files: whole or not at all."""
 
 import hashlib
+import zipfile
 
 import pytest
 
@@ -67,3 +68,23 @@ def test_get_keeps_the_old_file_when_the_new_one_fails(server, reply, tmp_path):
     with pytest.raises(TransferError, match="403"):
         transfer.get_file(f"{server.url}/x", tmp_path / "b", SHA256)
     assert (tmp_path / "b").read_bytes() == b"old"
+
+
+def test_a_folder_becomes_one_zip(tmp_path):
+    folder = tmp_path / "vit-digits"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "sub" / "weights").write_bytes(BYTES)
+    with transfer.as_one_file(folder) as file:
+        assert file.name == "vit-digits.zip"
+        with zipfile.ZipFile(file) as opened:
+            assert opened.namelist() == ["config.json", "sub/weights"]
+            assert opened.read("sub/weights") == BYTES
+    assert not file.exists()
+
+
+def test_a_file_is_left_where_it_is(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"x")
+    with transfer.as_one_file(tmp_path / "a.pt") as file:
+        assert file == tmp_path / "a.pt"
+    assert file.exists()

@@ -20,12 +20,12 @@ class Training:
         self._transport = transport
 
     def upload(self, path: Path, progress: transfer.Progress = transfer.no_progress) -> str:
-        """Put a local file into the platform's bucket; the answer is its `s3://` URI."""
-        asked = {"filename": path.name, "size_bytes": path.stat().st_size, "sha256": transfer.sha256_of(path)}
-        ticket = self._transport.call(
-            "POST", "/api/v1/uploads", UploadTicket, body=asked, headers={IDEMPOTENCY_KEY: str(uuid4())}
-        )
-        transfer.put_file(ticket.upload_url, ticket.headers, path, progress)
+        """Put a local file, or the zip of a folder, into the platform's bucket; the answer is its `s3://` URI."""
+        with transfer.as_one_file(path) as file:
+            asked = {"filename": file.name, "size_bytes": file.stat().st_size, "sha256": transfer.sha256_of(file)}
+            headers = {IDEMPOTENCY_KEY: str(uuid4())}
+            ticket = self._transport.call("POST", "/api/v1/uploads", UploadTicket, body=asked, headers=headers)
+            transfer.put_file(ticket.upload_url, ticket.headers, file, progress)
         return ticket.uri
 
     def register(

@@ -1,7 +1,10 @@
 """Files to and from the object store through presigned links: streamed, digest-checked, never half there."""
 
 import hashlib
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +26,21 @@ def sha256_of(path: Path) -> str:
     """Hex digest of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def as_one_file(path: Path) -> Iterator[Path]:
+    """The file itself, or for a folder (a Hugging Face checkpoint) a zip of its files for as long as the block lasts."""
+    if path.is_file():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"{path.resolve().name}.zip"
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for member in sorted(path.rglob("*")):
+                if member.is_file():
+                    archive.write(member, member.relative_to(path))
+        yield target
 
 
 def put_file(url: str, headers: dict[str, str], path: Path, progress: Progress = no_progress) -> None:

@@ -49,7 +49,7 @@ def export(
     optimization_config = parse_settings(optimise or [], "--optimize")
     validation_config = parse_settings(validate or [], "--validate")
     with session.client() as client:
-        if Path(source).is_file():
+        if Path(source).exists():
             source = _register(session, client, Path(source), (framework, task, model_name), classes, config)
         job = client.exports.create(
             source,

@@ -27,7 +27,7 @@ def build_app() -> typer.Typer:
 
 def register(
     ctx: typer.Context,
-    checkpoint: Annotated[str, typer.Argument(help="A local file, or the s3:// URI of an upload.")],
+    checkpoint: Annotated[str, typer.Argument(help="A local file or folder, or the s3:// URI of an upload.")],
     framework: FrameworkOption,
     task: TaskOption,
     model_name: NameOption,
@@ -35,7 +35,7 @@ def register(
     config: SourceOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a checkpoint known; a local file is uploaded first."""
+    """Make a checkpoint known; what is local is uploaded first."""
     session = Session(ctx, as_json)
     names = [name.strip() for name in classes.split(",")] if classes else None
     settings = parse_settings(config or [], "--config")
@@ -60,8 +60,8 @@ def list_trainings(ctx: typer.Context, limit: Limit = 50, as_json: AsJson = Fals
 
 
 def upload(session: Session, client: Client, path: Path) -> str:
-    """Upload with a progress bar; a path that is no file is a usage error."""
-    if not path.is_file():
-        raise typer.BadParameter(f"{path} is neither a file nor an s3:// URI")
+    """Upload with a progress bar; a path that does not exist is a usage error."""
+    if not path.exists():
+        raise typer.BadParameter(f"{path} is neither a file nor a folder nor an s3:// URI")
     with transfer_bar(session.err, f"uploading {path.name}") as progress:
         return client.training.upload(path, progress)
