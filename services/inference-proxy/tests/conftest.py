@@ -149,8 +149,8 @@ def turned_picture(size: tuple[int, int]) -> bytes:
 
 
 async def eventually(check: Callable[[], Awaitable[Any]]) -> Any:
-    """The first true answer of `check`, asked for at most ten seconds."""
-    async with asyncio.timeout(10):
+    """The first true answer of `check`, asked for at most half a minute."""
+    async with asyncio.timeout(30):
         while not (answer := await check()):
             await asyncio.sleep(0.02)
         return answer
