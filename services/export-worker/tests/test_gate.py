@@ -172,3 +172,27 @@ def test_a_batch_that_the_exporter_froze_fails(classifier: Case, tmp_path: Path)
     onnx.save(model, str(path))
 
     assert "batch" in refused(work).message
+
+
+def test_another_suppression_inside_the_graph_fails(detector: Case, tmp_path: Path):
+    work = until("convert", tmp_path, detector, "onnx", {"embed_nms": True})
+    path = work.need_artefact().path
+    model = onnx.load(str(path))
+    (suppression,) = [node for node in model.graph.node if node.op_type == "NonMaxSuppression"]
+    (threshold,) = [node for node in model.graph.node if suppression.input[3] in node.output]
+    value = numpy_helper.to_array(threshold.attribute[0].t)
+    threshold.attribute[0].t.CopyFrom(numpy_helper.from_array(np.full_like(value, 0.2)))
+    onnx.save(model, str(path))
+
+    assert "suppressed otherwise" in refused(work).message
+
+
+def test_a_source_that_answers_nan_is_told_so(detector: Case, tmp_path: Path):
+    work = until("convert", tmp_path, detector, "onnx")
+    loaded = work.need_loaded()
+
+    def broken(picture, confidence, iou):
+        run = loaded.source(picture, confidence, iou)
+        return run._replace(output=run.output * np.nan)
+
+    assert "source" in refused(structs.replace(work, loaded=structs.replace(loaded, source=broken))).message

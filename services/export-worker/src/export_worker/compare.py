@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from contracts.model_package import OutputParity
 from contracts.vocabulary import Decoder
+from export_worker.rowsets import align
 from export_worker.tolerances import Tolerance
 
 Floats = npt.NDArray[np.float64]
@@ -12,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 PARTS: dict[Decoder, tuple[tuple[str, slice], ...]] = {
     # boxes are in pixels and scores below one: each is held to its own scale
     Decoder.YOLO_V8: ((" boxes", slice(0, 4)), (" scores", slice(4, None))),
-    Decoder.YOLO_END2END: ((" boxes", slice(0, 4)), (" scores", slice(4, 5))),
+    Decoder.YOLO_END2END: ((" boxes", slice(0, 4)), (" scores", slice(4, 5)), (" classes", slice(5, 6))),
 }
 
 
@@ -28,14 +29,20 @@ class Comparison:
         self.count = [0] * len(self.parts)
         self.products = [np.zeros(3) for _ in self.parts]
         self.bad = self.source_is_broken = False
+        self.flipped = self.rows = 0
 
-    def add(self, source: npt.NDArray[np.generic], artefact: npt.NDArray[np.generic]) -> float:
-        """One input's output of both, batch 1; the largest difference found, inf if not even comparable."""
+    def add(
+        self, source: npt.NDArray[np.generic], artefact: npt.NDArray[np.generic], pool: Floats | None = None
+    ) -> float:
+        """One input's output of both, batch 1; the largest difference found, inf if not even comparable.
+
+        `pool`: where the graph suppresses, every box that the source had before (see `rowsets`).
+        """
         self.source_is_broken |= not np.isfinite(source).all()
         if source.shape != artefact.shape or not np.isfinite(artefact).all():
             self.bad = True
             return float("inf")
-        a, b = self._rows(source.astype(np.float64), artefact.astype(np.float64))
+        a, b = self._rows(source.astype(np.float64), artefact.astype(np.float64), pool)
         worst = 0.0
         for index, (_, part) in enumerate(self.parts):
             x, y = (a[:, part], b[:, part]) if len(self.parts) > 1 else (a, b)
@@ -49,20 +56,14 @@ class Comparison:
             self.products[index] += [float((x * y).sum()), float((x * x).sum()), float((y * y).sum())]
         return worst
 
-    def _rows(self, source: Floats, artefact: Floats) -> tuple[Floats, Floats]:
-        """Axis 1 becomes the component axis; rows of a set are brought into the same order.
-
-        Which of several boxes with the last score made it into the set is a matter of rounding: only their scores are compared.
-        """
+    def _rows(self, source: Floats, artefact: Floats, pool: Floats | None) -> tuple[Floats, Floats]:
+        """Axis 1 becomes the component axis; rows of a set are brought into the same order."""
         if self.decoder is not Decoder.YOLO_END2END:
             return source, artefact
-        a, b = source[0], artefact[0]
-        order, same = nearest_rows(a, b)
-        last = min(a[-1, 4], b[-1, 4]) + self.tolerance.absolute
-        b = b[order]
-        tail = ~same & (a[:, 4] <= last)
-        b[tail, :4] = a[tail, :4]
-        return a.T[None], b.T[None]
+        aligned = align(source[0], artefact[0], self.tolerance, pool)
+        self.flipped += aligned.flipped
+        self.rows += aligned.rows
+        return aligned.source.T[None], aligned.artefact.T[None]
 
     def result(self) -> tuple[OutputParity, ...]:
         """One entry per part."""
@@ -78,18 +79,3 @@ class Comparison:
             cosine=float(dot) / norm if norm > 0 else 1.0,
             max_abs_allowed=max(self.tolerance.relative * self.scale[index], self.tolerance.absolute),
         )
-
-
-def nearest_rows(source: Floats, artefact: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """For each row of `source` the row of `artefact` that is most like it, each used once, and whether it is alike.
-
-    Near-tied top-k entries swap places between two runtimes, so rows of a set are never compared by position.
-    """
-    order = np.arange(len(source))
-    scale = 1e-4 * np.maximum(1.0, np.abs(source).max(axis=1))
-    moved = np.flatnonzero(np.abs(source - artefact).max(axis=1) > scale)
-    free = list(moved)
-    for row in moved:
-        distances = np.abs(artefact[free] - source[row]).max(axis=1)
-        order[row] = free.pop(int(distances.argmin()))
-    return order, np.abs(source - artefact[order]).max(axis=1) <= scale

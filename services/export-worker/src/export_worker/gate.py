@@ -25,11 +25,15 @@ def failures(
     matches: Sequence[Match],
     limits: Tolerance,
     batch: float | None,
+    unstable: float = 0.0,
 ) -> tuple[Failure, ...]:
-    """Every limit that was exceeded, in the order of the data's way: input, output, predictions."""
+    """Every limit that was exceeded, in the order of the data's way: input, output, predictions.
+
+    `unstable` is the fraction of boxes that the source's own suppression decides otherwise when its scores are off by rounding.
+    """
     return (
         *_input_failures(inputs, limits),
-        *_output_failures(comparison, batch),
+        *_output_failures(comparison, batch, unstable),
         *_prediction_failures(matches, limits),
     )
 
@@ -43,7 +47,7 @@ def _input_failures(inputs: Sequence[InputReport], limits: Tolerance) -> list[Fa
     return [Failure(what=what, measured=worst.preprocessing_max_abs, allowed=limits.input, input=worst.index)]
 
 
-def _output_failures(comparison: Comparison, batch: float | None) -> list[Failure]:
+def _output_failures(comparison: Comparison, batch: float | None, unstable: float) -> list[Failure]:
     found = []
     if comparison.source_is_broken:
         found.append(Failure(what="the source model's own output: NaN or infinity", measured=float("inf"), allowed=0.0))
@@ -60,6 +64,10 @@ def _output_failures(comparison: Comparison, batch: float | None) -> list[Failur
             )
     if batch == float("inf"):
         found.append(Failure(what=f"{comparison.name}: a batch gives another shape", measured=batch, allowed=0.0))
+    flipped = comparison.flipped / max(comparison.rows, 1)
+    allowed = max(1 - comparison.tolerance.matched, 2 * unstable)
+    if flipped > allowed:
+        found.append(Failure(what=f"{comparison.name}: boxes suppressed otherwise", measured=flipped, allowed=allowed))
     return found
 
 
@@ -101,11 +109,13 @@ def worst_input(inputs: Sequence[InputReport]) -> int:
     return max(inputs, key=lambda each: max(each.outputs_max_abs.values())).index
 
 
-def note(result: ParitySummary) -> str:
+def note(result: ParitySummary, matches: Sequence[Match]) -> str:
     """What a reader has to know about the predictions."""
     if result.predictions_source == 0:
         return "The source model finds nothing on these pictures even at the low threshold: only tensors were compared."
-    return "Tensors and final predictions were compared."
+    edge = sum(m.edge for m in matches)
+    tied = f" {edge} of them differ where rounding decides: at a threshold, at the end of a list or between ties."
+    return "Tensors and final predictions were compared." + (tied if edge else "")
 
 
 def refusal(report: ParityReport) -> ParityError:

@@ -5,22 +5,19 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from contracts.keys import GOLDENS
+from export_worker.candidate import Trial
 from export_worker.loaded import Array
 from export_worker.pictures import golden_indices
 from processing.pipeline import Pipeline
 
-if TYPE_CHECKING:
-    from export_worker.parity import Trial
-
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write(folder: Path, pipeline: Pipeline, trials: "Sequence[Trial]", low_confidence: float) -> Path:
+def write(folder: Path, pipeline: Pipeline, trials: Sequence[Trial], low_confidence: float) -> Path:
     """Arrays `image_{i}` (uint8 RGB), `tensor_{i}`, `output_{i}__{name}`, and `predictions`: one JSON text per picture.
 
     Such a text is {"confidence_threshold", "iou_threshold", "predictions": [...]} at the metadata's default thresholds, or at a
@@ -58,7 +55,7 @@ def packed(arrays: dict[str, Array]) -> bytes:
     return target.getvalue()
 
 
-def _confidence(pipeline: Pipeline, chosen: "Sequence[Trial]", low: float) -> float | None:
+def _confidence(pipeline: Pipeline, chosen: Sequence[Trial], low: float) -> float | None:
     if not pipeline.post.detects:
         return None
     for trial in chosen:

@@ -19,7 +19,7 @@ class InputReport(Struct, frozen=True, kw_only=True):
     predictions_artefact: int
     predictions_matched: int
     predictions_on_the_edge: int
-    """Not matched, but within tolerance of a threshold or of the end of the list: either answer is right."""
+    """Not matched, but decided by rounding: within tolerance of a threshold, of the end of the list or of a tie: either answer is right."""
     min_iou: float | None
     max_box_difference_px: float | None
     max_confidence_difference: float

@@ -123,6 +123,7 @@ def _model(name: str, weights: dict[str, torch.Tensor], size: Any) -> Any:
     fixed = bool(getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False))
     arguments = {"img_size": tuple(size)} if size and fixed and isinstance(size, (list, tuple)) else {}
     try:
+        timm.layers.set_fused_attn(False)  # plain products: opset 13 has no other attention
         model = timm.create_model(name, pretrained=False, num_classes=count, **arguments)
         model.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
