@@ -39,9 +39,9 @@ async def upstream() -> AsyncIterator[Upstream]:
     made = Upstream()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", made.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield made
@@ -132,3 +132,19 @@ async def test_only_the_mapped_model_is_ever_asked_for(upstream: Upstream, model
     assert (request.method, request.path_qs) == ("POST", "/v2/models/d-classifier/infer")
     ours = {"Host", "Content-Type", "Content-Length", "Inference-Header-Content-Length"}
     assert set(request.headers) <= ours | {"Connection"}
+
+
+@pytest.mark.parametrize("hang_ups", [1, 2])
+async def test_connection_that_was_closed_is_opened_again_once(
+    upstream: Upstream, model: ServedModel, hang_ups: int
+) -> None:
+    async def hang_up(request: web.Request) -> web.StreamResponse:
+        if len(upstream.seen) <= hang_ups:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response(status=500)
+
+    upstream.handler = hang_up
+    error = await failure(upstream, model)
+    assert len(upstream.seen) == 2
+    assert error.code == ("upstream_failed" if hang_ups == 1 else "unavailable")

@@ -49,7 +49,8 @@ class TritonClient:
     async def infer(self, model: ServedModel, tensor: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
         """The model's outputs for one input.
 
-        Raises Transient: "timeout" (504), "unavailable" (503: not loaded, not reachable), "upstream_failed" (502).
+        Raises Transient: "timeout" (504), "unavailable" (503: not loaded, not reachable), "upstream_failed" (502). A kept
+        connection that the server has closed meanwhile is no failure: the call is repeated once.
         """
         head, raw = model.template.body(tensor)
         headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
@@ -59,11 +60,11 @@ class TritonClient:
                 return await self._post(url, head + raw, headers, model)
             except TimeoutError as error:
                 raise Transient("timeout", "The model did not answer in time.") from error
-            except aiohttp.ServerDisconnectedError as error:
-                if not may_repeat:
-                    raise _unavailable("The inference server is restarting.") from error
             except aiohttp.ClientConnectorError as error:
                 raise _unavailable("The inference server cannot be reached.") from error
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not may_repeat:
+                    raise _unavailable("The inference server is restarting.") from error
             except (aiohttp.ClientError, TensorError, OSError) as error:
                 _log.error("triton: %s: %s", model.name, error)
                 raise Transient("upstream_failed", "The inference server gave no usable answer.") from error
