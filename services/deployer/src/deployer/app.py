@@ -46,7 +46,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         await follower.caught_up()
 
         endpoint = PlatformEndpoint(
-            store, triton, threads=settings.triton_threads, model_max_bytes=settings.model_max_bytes
+            store, triton, telemetry, threads=settings.triton_threads, model_max_bytes=settings.model_max_bytes
         )
         table = strategies(endpoint)
         reactions = Reactions(bus, desired, table)

@@ -16,6 +16,7 @@ from contracts.vocabulary import DeploymentType
 from deployer.model_config import ModelConfig, build, warm_up_shape
 from deployer.triton import Triton
 from servicekit.objects import ObjectStore
+from servicekit.telemetry import Telemetry
 
 LIVE_PATIENCE_S = 60.0
 
@@ -39,26 +40,28 @@ class Strategy(Protocol):
 class PlatformEndpoint:
     """A model in Triton's repository and in Triton's memory."""
 
-    def __init__(self, store: ObjectStore, triton: Triton, *, threads: int, model_max_bytes: int) -> None:
+    def __init__(
+        self, store: ObjectStore, triton: Triton, telemetry: Telemetry, *, threads: int, model_max_bytes: int
+    ) -> None:
         self._store = store
         self._triton = triton
+        self._telemetry = telemetry
         self._threads = threads
         self._model_max_bytes = model_max_bytes
 
     async def activate(self, request: DeploymentRequestedV1) -> DeploymentActivatedV1:
         """Copy the verified bytes and config.pbtxt into the repository, load them, and see one inference through."""
         config = self.config(request)
-        model = await self._model(request)
-        await self._store.put_bytes(keys.triton_config(request.deployment_id), config.to_pbtxt().encode(), "text/plain")
+        with self._telemetry.span("store model"):
+            model = await self._model(request)
+            text = config.to_pbtxt().encode()
+            await self._store.put_bytes(keys.triton_config(request.deployment_id), text, "text/plain")
         await self._triton.wait_live(LIVE_PATIENCE_S)
         started = time.monotonic()
-        await self._triton.load(config, {f"{request.model_version}/{config.default_model_filename}": model})
-        try:
-            shape, dtype = warm_up_shape(request.metadata), request.metadata.input_spec.dtype
-            await self._triton.warm_up(config, shape, dtype)
-        except Permanent:
-            await self._triton.unload(config.name)
-            raise
+        with self._telemetry.span("load model"):
+            await self._triton.load(config, {f"{request.model_version}/{config.default_model_filename}": model})
+        with self._telemetry.span("first inference"):
+            await self._first_inference(request, config)
         return DeploymentActivatedV1(
             deployment_id=request.deployment_id,
             generation=request.generation,
@@ -70,8 +73,18 @@ class PlatformEndpoint:
             load_seconds=round(time.monotonic() - started, 3),
         )
 
+    async def _first_inference(self, request: DeploymentRequestedV1, config: ModelConfig) -> None:
+        """Zeros through the model; one that cannot do that does not stay loaded."""
+        try:
+            shape = warm_up_shape(request.metadata)
+            await self._triton.warm_up(config, shape, request.metadata.input_spec.dtype)
+        except Permanent:
+            await self._triton.unload(config.name)
+            raise
+
     async def deactivate(self, request: DeploymentRequestedV1) -> None:
         """Unload."""
+        await self._triton.wait_live(LIVE_PATIENCE_S)
         await self._triton.unload(keys.triton_model_name(request.deployment_id))
 
     async def delete(self, request: DeploymentRequestedV1) -> None:
