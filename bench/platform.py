@@ -21,7 +21,7 @@ from servicekit.settings import load
 Say = Callable[[str], None]
 OWN_HOME, OWN_PORT_BASE = ".modelport-bench", "19500"
 START_LIMIT_S, QUIET_LIMIT_S = 120.0, 90.0
-QUIET_SHARE = 0.10
+QUIET_S, QUIET_SHARE = 3.0, 0.10
 
 
 class Platform:
@@ -67,12 +67,15 @@ class Platform:
         return found
 
     def settle(self) -> None:
-        """Wait until the whole stack uses less than a tenth of a core for a second: nothing is being warmed or tidied."""
+        """Wait until the whole stack uses less than a tenth of a core for three seconds: nothing is being warmed or tidied.
+
+        Shorter would be misled by the second that a worker waits before it warms its next run.
+        """
         deadline = time.monotonic() + QUIET_LIMIT_S
         while time.monotonic() < deadline:
             before = self._cpu_seconds()
-            time.sleep(1.0)
-            if self._cpu_seconds() - before < QUIET_SHARE:
+            time.sleep(QUIET_S)
+            if self._cpu_seconds() - before < QUIET_SHARE * QUIET_S:
                 return
         raise RuntimeError(f"the stack is not quiet after {QUIET_LIMIT_S:.0f} s")
 
