@@ -4,7 +4,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -12,19 +12,25 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the child does, and be
 
 import msgspec
 import numpy as np
+import pytest
 import torch
 from msgspec import Struct
 
+from contracts.errors import Permanent
 from contracts.events.export import ExportRequestedV1
 from contracts.execution import ExportRun
 from contracts.export_options import parse_export_options
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker import child
-from export_worker.loaded import Work, begin
+from export_worker.loaded import Loaded, Work, begin
 from export_worker.planner import plan
 from export_worker.registry import resolve
 from samples.cache import Sample
+
+Samples = Callable[[str], Sample]
+ARCHITECTURE = "resnet10t"
+"""Of the sample digits-timm."""
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -121,6 +127,27 @@ def until(stage: str, folder: Path, case: Case, target: str, options: dict[str, 
 def goldens(exported: Exported) -> dict[str, np.ndarray]:
     with np.load(exported.folder / "output" / "golden_vectors.npz") as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def case(
+    path: Path,
+    framework: Framework,
+    task: TaskType = TaskType.IMAGE_CLASSIFICATION,
+    model: str = ARCHITECTURE,
+    **more: object,
+) -> Case:
+    return Case(checkpoint=path, framework=framework, task=task, model=model, **more)
+
+
+def load(folder: Path, given: Case) -> Loaded:
+    return until("load", folder, given, "onnx").need_loaded()
+
+
+def refused(folder: Path, given: Case) -> Permanent:
+    """What loading the checkpoint raises."""
+    with pytest.raises(Permanent) as caught:
+        load(folder, given)
+    return caught.value
 
 
 def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

@@ -1,4 +1,4 @@
-"""The pictures that every export is compared on: drawn by arithmetic, the same bytes on every machine, free of any licence."""
+"""The pictures that every export is compared on: drawn by arithmetic from fixed seeds, free of any licence."""
 
 import numpy as np
 import numpy.typing as npt
