@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from contracts.errors import ErrorInfo
-from contracts.events import ExportCancelledV1, ExportRequestedV1
+from contracts.events import ExportCancelledV1, ExportFailedV1, ExportRequestedV1, PackageBuiltV1
 from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, ExportStage, ExportStatus, Framework, Proof, TaskType
 from gateway.export_job import OPEN, STAGES, TERMINAL, TRANSITIONS, Fact, JobState, apply, expire
@@ -36,9 +36,13 @@ facts = st.one_of(
     st.builds(WORKER.progressed, attempts, st.sampled_from(STAGES), st.floats(0, 89)),
     st.builds(WORKER.exported, attempts),
     st.builds(WORKER.built, attempts),
-    st.builds(WORKER.failed, st.integers(0, 3)),
+    st.builds(WORKER.failed, st.integers(0, 3), stage=st.sampled_from(["convert", "package"])),
     st.just(CANCELLED),
 )
+
+
+def is_of_packager(fact: Fact) -> bool:
+    return isinstance(fact, PackageBuiltV1) or (isinstance(fact, ExportFailedV1) and fact.error.stage == "package")
 
 
 def fold(sequence: list[Fact]) -> JobState:
@@ -68,8 +72,8 @@ class AnyStory(RuleBasedStateMachine):
         before, self.job = self.job, apply(self.job, fact)
         self.told.append(fact)
         attempt = getattr(fact, "attempt", None)
-        if attempt is not None and attempt < before.attempt:
-            assert self.job is before, "an older attempt has an effect"
+        if attempt is not None and attempt < before.attempt and not is_of_packager(fact):
+            assert self.job is before, "a worker's older attempt has an effect"
 
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
@@ -122,6 +126,25 @@ def test_a_paused_worker_does_not_write_over_its_successor(order: list[int]) -> 
     job = fold([WORKER.progressed(2, ExportStage.FETCH, 0.5), *mixed])
     assert job.status is ExportStatus.COMPLETED
     assert job.attempt == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.permutations(range(4)))
+def test_the_first_package_stands_whatever_a_second_attempt_goes_on_to_do(order: list[int]) -> None:
+    """Attempt 1's worker died after it had stated its model; attempt 2 runs while the packager builds attempt 1's."""
+    facts = [WORKER.exported(1), WORKER.progressed(2, ExportStage.LOAD, 9), WORKER.exported(2), WORKER.built(1)]
+    job = fold([facts[index] for index in order])
+    built = WORKER.built(1)
+    assert job.status is ExportStatus.COMPLETED
+    assert (job.attempt, job.package, job.model) == (1, built.package, built.model)
+    assert job.log in (None, WORKER.exported(1).log), "nothing of the attempt that was dropped"
+
+
+def test_a_package_that_cannot_be_built_ends_the_job_in_any_attempt() -> None:
+    job = fold([WORKER.exported(1), WORKER.exported(2), WORKER.failed(1, "packaging_failed", stage="package")])
+    assert job.status is ExportStatus.FAILED
+    assert job.error is not None
+    assert job.error.code == "packaging_failed"
 
 
 def test_progress_never_goes_back_within_an_attempt() -> None:

@@ -1,6 +1,7 @@
 """The whole service against a real bus and a real store."""
 
 import asyncio
+import hashlib
 import io
 import os
 import subprocess
@@ -144,6 +145,23 @@ async def test_a_repetition_gives_the_same_bytes_and_the_same_event(
         await bus.jetstream.delete_key_value("leases")
     assert packages[0] == packages[1]
     assert len(await told.of(PackageBuiltV1)) == 1, "the bus keeps one fact of the same id"
+
+
+async def test_of_two_attempts_one_is_packaged_and_the_fact_describes_the_tree(
+    bus, object_store, settings, telemetry, make, told
+):
+    """A worker that dies right after its fact makes a second attempt export once more, with other bytes."""
+    job_id = uuid4()
+    for attempt, names in enumerate((("cat", "dog", "owl"), ("fox", "hen", "bee")), start=1):
+        await publish(bus, await make(names=names).store(object_store, job_id, attempt))
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(told, PackageBuiltV1))
+        await eventually(lambda: settled(bus))
+    (fact,) = await told.of(PackageBuiltV1)
+    stored = await object_store.get_bytes(fact.package.key, 1 << 26)
+    assert hashlib.sha256(stored).hexdigest() == fact.package.sha256
+    loose = await object_store.get_bytes(keys.export_file(job_id, keys.METADATA), 1 << 26)
+    assert msgspec.json.decode(loose, type=ModelMetadata) == fact.metadata
 
 
 async def test_other_bytes_than_announced_fail_the_job(bus, object_store, settings, telemetry, artefact, told):

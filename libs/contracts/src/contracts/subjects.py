@@ -1,6 +1,7 @@
 """Streams and subjects of the bus: `<context>.<entity>.<fact>.v<N>[.<routing>]`, never an id in a subject."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -88,6 +89,16 @@ EVENTS: tuple[type[Event], ...] = (
 # KV buckets beside the streams
 LEASES = "leases"
 WORKERS = "workers"
+
+
+def export_lease(job_id: UUID) -> str:
+    """Key in LEASES of whoever exports this job: one attempt at a time."""
+    return str(job_id)
+
+
+def package_lease(job_id: UUID) -> str:
+    """Key in LEASES of whoever builds this job's package: one per job, whatever attempts at the export there were."""
+    return f"package.{job_id}"
 
 
 def base_subject(event_type: type[Event]) -> str:

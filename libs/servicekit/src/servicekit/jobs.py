@@ -132,6 +132,7 @@ class JobConsumer(Generic[E]):
             if isinstance(taken, Lease):
                 await self._attempt(message, event, meta, taken)
             elif isinstance(taken, Done):
+                _log.info("%s: attempt %d has done it already", self._durable, taken.attempt)
                 await message.ack()
             elif isinstance(taken, Busy):
                 await message.nak(delay=taken.retry_s)

@@ -67,12 +67,13 @@ class JobState(Struct, frozen=True, kw_only=True):
 def apply(job: JobState, fact: Fact) -> JobState:
     """The job after a fact; the very same object where the fact changes nothing.
 
-    Ignored are facts for a job that is over, facts of an older attempt, and progress that lies behind what is known.
-    A newer attempt starts from nothing: what its predecessor reached does not count.
+    Ignored are facts for a job that is over, a worker's facts of an older attempt, and progress that lies behind what is
+    known. A newer attempt starts from nothing: what its predecessor reached does not count. The packager's word counts for
+    any attempt, because it takes one attempt a job: the tree holds what it has stated, whatever workers went on to do.
     """
     status = TRANSITIONS.get((job.status, type(fact)))
     attempt = getattr(fact, "attempt", job.attempt)
-    if status is None or attempt < job.attempt:
+    if status is None or (attempt < job.attempt and not _ends_packaging(fact)):
         return job
     known = job if attempt == job.attempt else JobState(status=job.status, attempt=attempt)
     folded = _FOLDS[type(fact)](known, fact)
@@ -88,6 +89,16 @@ def is_current(job: JobState, fact: Fact) -> bool:
 def expire(job: JobState, error: ErrorInfo) -> JobState:
     """The job after its time has run out; the very same object where it was over already."""
     return job if job.is_terminal else replace(job, status=FAILED, error=error, message=error.message)
+
+
+def _ends_packaging(fact: Fact) -> bool:
+    match fact:
+        case PackageBuiltV1():
+            return True
+        case ExportFailedV1():
+            return fact.error.stage == ExportStage.PACKAGE
+        case _:
+            return False
 
 
 def _on_progressed(job: JobState, fact: Fact) -> JobState:

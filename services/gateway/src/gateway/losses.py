@@ -12,7 +12,7 @@ from msgspec import MsgspecError, json
 from msgspec.structs import replace
 
 from contracts.events import Event
-from contracts.subjects import LEASES, STREAMS, filter_subject, stream_of
+from contracts.subjects import LEASES, STREAMS, export_lease, filter_subject, package_lease, stream_of
 from gateway.parts import Parts
 from gateway.reactions import FACTS, durable
 from gateway.store import overdue
@@ -29,30 +29,31 @@ async def notice(parts: Parts) -> None:
     except (nats.errors.Error, OSError) as error:
         _log.warning("the bus does not answer: %s", error or type(error).__name__)
         return
-    reopened: list[UUID] = []
     async with transaction(parts.pool) as conn:
         lost = [name for name, at in made.items() if at and await overdue.remember_stream(conn, name, at)]
         await overdue.forget_inbox(conn, [durable(kind) for kind in FACTS if _stream(kind) in lost])
         if "EXPORT" in lost:
-            reopened = await overdue.forget_running(conn)
+            await release(parts, await overdue.forget_running(conn))
         if "DEPLOYMENT" in lost:
             await overdue.forget_observed(conn)
     if lost:
         _log.error("the bus has lost the messages of %s: what is still wanted is stated again", ", ".join(lost))
-    await release(parts, reopened)
 
 
 async def release(parts: Parts, job_ids: list[UUID]) -> None:
-    """Let workers take jobs again that one of them has done, but whose facts are lost; attempts keep counting."""
+    """Let workers and packagers take jobs again that one of them has done, but whose facts are lost; attempts keep counting.
+
+    It runs before the jobs are committed as open: a crash in between repeats both, instead of forgetting the leases.
+    """
     if not job_ids:
         return
     bucket = await parts.bus.kv(LEASES)
-    for job_id in job_ids:
+    for key in (name(job_id) for job_id in job_ids for name in (export_lease, package_lease)):
         try:
-            entry = await bucket.get(str(job_id))
+            entry = await bucket.get(key)
             record = json.decode(entry.value or b"", type=LeaseRecord)
             if record.state == "done":
-                await bucket.update(str(job_id), json.encode(replace(record, state="released")), last=entry.revision)
+                await bucket.update(key, json.encode(replace(record, state="released")), last=entry.revision)
         except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyWrongLastSequenceError, MsgspecError):
             continue
 

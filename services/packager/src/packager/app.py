@@ -7,6 +7,7 @@ from pathlib import Path
 
 from contracts.errors import Permanent
 from contracts.events import ExportCancelledV1, ModelExportedV1
+from contracts.subjects import package_lease
 from packager.cancellations import Cancellations
 from packager.reactions import Reactions
 from packager.settings import Settings
@@ -46,7 +47,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
             durable=DURABLE,
             handler=reactions.on_model_exported,
             on_exhausted=reactions.on_exhausted,
-            lease_key=lambda event, _meta: f"package.{event.job_id}.{event.attempt}",
+            lease_key=lambda event, _meta: package_lease(event.job_id),
             slots=settings.slots,
             ack_wait_s=settings.ack_wait_s,
             heartbeat_s=settings.ack_wait_s / 3,

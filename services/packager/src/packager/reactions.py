@@ -22,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class Reactions:
-    """Handlers of `servicekit.jobs.JobConsumer`; facts carry the worker's attempt, so that a retry states the same fact."""
+    """Handlers of `servicekit.jobs.JobConsumer`; facts carry the worker's attempt, so that a retry states the same fact.
+
+    The lease is one per job: where two attempts were exported, the first one packaged stands and the other is dropped.
+    """
 
     def __init__(
         self, bus: Bus, store: ObjectStore, cancellations: Cancellations, work_dir: Path, *, model_max_bytes: int
@@ -57,7 +60,7 @@ class Reactions:
         began = time.monotonic()
         await self._progress(event)
         with tempfile.TemporaryDirectory(dir=self._work_dir, ignore_cleanup_errors=True) as folder:
-            built = await self._build(event, Path(folder))
+            built = await self._build(event, lease, Path(folder))
         await lease.heartbeat()
         fact = PackageBuiltV1(
             job_id=event.job_id,
@@ -73,13 +76,14 @@ class Reactions:
         )
         await self._bus.publish(fact, subject_id=event.job_id, sequence=event.attempt)
 
-    async def _build(self, event: ModelExportedV1, folder: Path) -> export_package.Stored:
-        """Fetch, assemble, upload; one span each."""
+    async def _build(self, event: ModelExportedV1, lease: Lease, folder: Path) -> export_package.Stored:
+        """Fetch, assemble, upload; one span each. Only the holder of the lease writes the tree."""
         span = self._bus.telemetry.span
         with span("fetch artefacts", bytes=event.model.size_bytes):
             sources = await self._fetch(event, folder)
         with span("assemble package"):
             package = await export_package.assemble(event.metadata, sources, folder)
+        await lease.heartbeat()
         with span("upload package", files=len(package.members)):
             return await export_package.upload(self._store, event.job_id, package)
 

@@ -127,8 +127,8 @@ class Worker:
             metadata=metadata(request.job_id, request.version, self.proof),
         )
 
-    def failed(self, attempt: int, code: str = "conversion_failed") -> ExportFailedV1:
-        error = ErrorInfo.of(Permanent(code, "the converter met an operator it does not know"), stage="convert")
+    def failed(self, attempt: int, code: str = "conversion_failed", *, stage: str = "convert") -> ExportFailedV1:
+        error = ErrorInfo.of(Permanent(code, "the converter met an operator it does not know"), stage=stage)
         return ExportFailedV1(job_id=self.request.job_id, attempt=attempt, error=error)
 
     def story(self, attempt: int = 1) -> list[Fact]:
