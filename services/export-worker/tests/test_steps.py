@@ -54,7 +54,7 @@ async def test_success_reports_progress_and_durations(step_of: Start, job: JobDi
         ("allocate_at_once", "step_out_of_memory", "load", "256 MiB"),
         ("allocate_shared", "step_out_of_memory", "load", "256 MiB"),
         ("allocate_in_children", "step_out_of_memory", "load", "256 MiB"),
-        ("many_files", "conversion_failed", "load", "64 MiB"),
+        ("many_files", "step_disk_full", "load", "64 MiB"),
     ],
 )
 async def test_each_death_has_its_name(step_of: Start, deed: str, code: str, stage: str, words: str) -> None:

@@ -19,7 +19,8 @@ def html(metadata):
 
 
 def test_hostile_names_are_shown_and_not_obeyed(artefact):
-    page = html(artefact.metadata)
+    control = mp.ModelClass(id=9, name="../../etc/passwd\n# heading\r\n```\u202e\u0000")
+    page = html(msgspec.structs.replace(artefact.metadata, classes=(*artefact.metadata.classes, control)))
     for tag in ("<script", "<img", "<b>", "<strong>e", 'href="http://evil'):
         assert tag not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

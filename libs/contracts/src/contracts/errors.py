@@ -95,6 +95,9 @@ ERRORS: dict[str, Kind] = {
     "step_out_of_memory": Kind(
         422, "The converter ran out of memory", "Use a smaller model or input size, or a worker with more memory."
     ),
+    "step_disk_full": Kind(
+        422, "The converter filled its disk", "Use a smaller model, or a worker with more room for a step."
+    ),
     "step_timeout": Kind(422, "The converter took too long", "Use a smaller model or ask for a longer limit."),
     "sandbox_unavailable": Kind(503, "No sandbox on this worker", "Install bubblewrap on the worker's machine."),
     "worker_lost": Kind(

@@ -3,6 +3,9 @@
 The arithmetic, in this order and in float32 unless a kernel says otherwise:
 picture RGB uint8 -> resize (`kernel`) -> crop or pad -> `(u8 * scale - mean) / std` -> layout -> model -> decoder -> confidence filter
 (`score > confidence_threshold`) -> class-aware NMS (`iou > iou_threshold` suppresses) -> `max_detections` -> boxes in source pixels.
+
+It is written by a process that ran a stranger's checkpoint and read by services that all users share, so every number, list and
+name in it is bounded: a picture cannot be made giant by a size, an answer not by a count, a terminal not be written to by a name.
 """
 
 from typing import Annotated, Final, Literal
@@ -13,10 +16,23 @@ from contracts.vocabulary import Decoder, ExportFormat, Framework, Kernel, Proof
 
 SCHEMA_VERSION: Final = 1
 
-Positive = Annotated[int, Meta(gt=0)]
+PRINTABLE: Final = "^[^\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]*(?![\\s\\S])"
+"""No control, line separator or direction character: text that can be shown, stored and put into a header.
+
+It ends in a lookahead because Python's `$` lets one line break through.
+"""
+
+Positive = Annotated[int, Meta(gt=0, lt=2**31)]
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+Side = Annotated[int, Meta(gt=0, le=4096)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Triple = tuple[float, float, float]
+Measure = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Factor = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Name = Annotated[str, Meta(max_length=256, pattern=PRINTABLE)]
+Text = Annotated[str, Meta(max_length=1000, pattern=PRINTABLE)]
+Sha256 = Annotated[str, Meta(min_length=64, max_length=64, pattern="^[0-9a-f]{64}$")]
+Dimension = Annotated[int, Meta(ge=-1, lt=2**31)]
+Triple = tuple[Factor, Factor, Factor]
 
 
 class Section(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -26,7 +42,7 @@ class Section(Struct, frozen=True, kw_only=True, omit_defaults=False):
 class ModelInfo(Section, frozen=True, kw_only=True):
     framework: Framework
     task_type: TaskType
-    model_name: str
+    model_name: Name
     export_format: ExportFormat
     version: Positive = 1
 
@@ -35,9 +51,9 @@ class Resize(Section, frozen=True, kw_only=True):
     """`size` and `resize_to` are [height, width] in pixels."""
 
     method: ResizeMethod
-    size: tuple[Positive, Positive]
+    size: tuple[Side, Side]
     kernel: Kernel
-    resize_to: tuple[Positive, Positive] | None = None
+    resize_to: tuple[Side, Side] | None = None
     """stretch_crop: the size before the cut; short_side_crop: the short side, given twice."""
     fill_value: Annotated[int, Meta(ge=0, le=255)] = 114
     scale_up: bool = True
@@ -46,14 +62,14 @@ class Resize(Section, frozen=True, kw_only=True):
     """letterbox: padding on both sides (True) or right and bottom only (False)."""
     crop_offset: Literal["round", "truncate"] = "round"
     """Where half a pixel goes when the centre is cut out: rounded to even as torchvision does, or cut off as Hugging Face does."""
-    stride: Positive = 32
+    stride: Side = 32
 
 
 class Normalize(Section, frozen=True, kw_only=True):
     """`(u8 * scale - mean) / std` in float32; `embedded` says that the graph does it and takes uint8."""
 
     method: Literal["standard"] = "standard"
-    scale: float = 1 / 255
+    scale: Factor = 1 / 255
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
     embedded: bool = False
@@ -82,7 +98,7 @@ class Nms(Section, frozen=True, kw_only=True):
     embedded: bool = False
     iou_threshold: Fraction = 0.45
     confidence_threshold: Fraction = 0.25
-    max_detections: Positive = 300
+    max_detections: Annotated[int, Meta(gt=0, le=3000)] = 300
     class_agnostic: bool = False
 
 
@@ -95,81 +111,81 @@ class Postprocessing(Section, frozen=True, kw_only=True):
     decoder: Decoder
     nms: Nms
     output_format: OutputFormat
-    top_k: Positive = 5
+    top_k: Annotated[int, Meta(gt=0, le=1000)] = 5
     """Classification: how many classes a prediction lists."""
 
 
 class TensorSpec(Section, frozen=True, kw_only=True):
     """One input or output, read from the exported model; -1 is a dynamic dimension."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    format: str
-    description: str = ""
+    name: Name
+    shape: Annotated[tuple[Dimension, ...], Meta(max_length=8)]
+    dtype: Annotated[str, Meta(pattern="^[a-z0-9]{1,32}(?![\\s\\S])")]
+    format: Name
+    description: Text = ""
 
 
 class ModelClass(Section, frozen=True, kw_only=True):
-    id: Annotated[int, Meta(ge=0)]
-    name: str
+    id: Annotated[int, Meta(ge=0, lt=2**31)]
+    name: Name
 
 
 class Performance(Section, frozen=True, kw_only=True):
     """Measured by the job itself, on the machine that it names, with the artefact's own runtime."""
 
-    inference_latency_ms: float
-    throughput_fps: float
-    hardware: str
-    runtime: str
+    inference_latency_ms: Measure
+    throughput_fps: Measure
+    hardware: Name
+    runtime: Name
     batch_size: Positive = 1
-    source_latency_ms: float | None = None
+    source_latency_ms: Measure | None = None
 
 
 class OutputParity(Section, frozen=True, kw_only=True):
     """One output tensor of the artefact against the source, over all parity inputs."""
 
-    name: str
-    max_abs: float
-    mean_abs: float
-    cosine: float
-    max_abs_allowed: float
+    name: Name
+    max_abs: Measure
+    mean_abs: Measure
+    cosine: Measure
+    max_abs_allowed: Measure
 
 
 class ParitySummary(Section, frozen=True, kw_only=True):
     """`min_iou` and `matched_fraction` speak of final predictions; see parity_report.json for each input."""
 
     proof: Proof
-    inputs: int
-    non_square_inputs: int
+    inputs: Count
+    non_square_inputs: Count
     outputs: tuple[OutputParity, ...]
-    predictions_source: int
-    predictions_matched: int
-    max_confidence_difference: float
-    min_iou: float | None = None
-    max_box_difference_px: float | None = None
+    predictions_source: Count
+    predictions_matched: Count
+    max_confidence_difference: Measure
+    min_iou: Measure | None = None
+    max_box_difference_px: Measure | None = None
 
 
 class FileDigest(Section, frozen=True, kw_only=True):
-    path: str
+    path: Name
     sha256: Sha256
-    size_bytes: Annotated[int, Meta(ge=0)]
+    size_bytes: Count
 
 
 class Provenance(Section, frozen=True, kw_only=True):
     """What this artefact was made from and with; nothing here depends on the clock."""
 
     checkpoint_sha256: Sha256
-    export_options: dict[str, object]
-    optimization: dict[str, object]
-    toolchain: dict[str, str]
+    export_options: Annotated[dict[str, object], Meta(max_length=64)]
+    optimization: Annotated[dict[str, object], Meta(max_length=64)]
+    toolchain: Annotated[dict[Name, Name], Meta(max_length=64)]
 
 
 class Sizes(Section, frozen=True, kw_only=True):
     """Bytes of the source weights and of the artefact."""
 
-    original_size_bytes: int
-    exported_size_bytes: int
-    compression_ratio: float
+    original_size_bytes: Count
+    exported_size_bytes: Count
+    compression_ratio: Measure
 
 
 class ModelMetadata(Section, frozen=True, kw_only=True):
@@ -177,18 +193,18 @@ class ModelMetadata(Section, frozen=True, kw_only=True):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model_info: ModelInfo
-    model_file: str
+    model_file: Name
     preprocessing: Preprocessing
     postprocessing: Postprocessing
     input_spec: TensorSpec
-    output_spec: dict[str, TensorSpec]
-    classes: tuple[ModelClass, ...]
+    output_spec: Annotated[dict[Name, TensorSpec], Meta(min_length=1, max_length=64)]
+    classes: Annotated[tuple[ModelClass, ...], Meta(max_length=32_768)]
     parity: ParitySummary
     provenance: Provenance
     sizes: Sizes
     performance: Performance | None = None
-    runtime_wrappers: dict[str, str] = {}
-    files: tuple[FileDigest, ...] = ()
+    runtime_wrappers: Annotated[dict[Name, Name], Meta(max_length=64)] = {}
+    files: Annotated[tuple[FileDigest, ...], Meta(max_length=1024)] = ()
 
 
 def any_json(kind: type) -> dict[str, object]:

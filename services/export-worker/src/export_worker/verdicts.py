@@ -8,7 +8,6 @@ from export_worker.messages import Failed, verdict
 from export_worker.sandbox import MIB, Limits
 
 NO_MEMORY = ("MemoryError", "can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
-DISK_FULL = "step_disk_full" if "step_disk_full" in ERRORS else "conversion_failed"
 
 
 class Broken(StrEnum):
@@ -57,7 +56,7 @@ def _over(broken: Broken, limits: Limits, cause: str = "") -> ErrorInfo:
     room = f"{limits.disk_bytes // MIB} MiB, {limits.file_bytes // MIB} MiB in one file"
     code, message = {
         Broken.MEMORY: ("step_out_of_memory", f"The converter needed more than {limits.memory_bytes // MIB} MiB."),
-        Broken.DISK: (DISK_FULL, f"The converter wrote more than it may: {room}."),
+        Broken.DISK: ("step_disk_full", f"The converter wrote more than it may: {room}."),
         Broken.TIME: ("step_timeout", f"The converter did not finish within {limits.wall_s:.0f} s."),
         Broken.PROCESSES: ("step_crashed", f"The converter started more than {limits.processes} processes."),
     }[broken]
