@@ -8,6 +8,8 @@ page for a single route, and take its share of every request's time and of the i
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import msgspec
@@ -34,6 +36,7 @@ from servicekit.health import Checks, Health, run_checks
 INFER = "/v1/infer/"
 UNCOUNTED = ("rate_limited", "quota_exceeded", "client_gone")
 CLIENT_GONE = 499
+BODIES_BYTES = 256 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class Api:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._running = 0
+        self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -125,7 +129,7 @@ class Api:
         span = self._parts.tracing.start(route.deployment_id, call.header("traceparent"), traceparent)
         if self._running >= self._parts.concurrency:
             span.end()
-            raise Transient("unavailable", "The proxy is busy.", headers={"Retry-After": "1"})
+            raise _busy()
         self._running += 1
         try:
             return await self._served(call, route, span, started)
@@ -141,9 +145,10 @@ class Api:
             reader = reader_of(call.header("content-type"))
             self._parts.rate.check(route.access.user_id, TIERS[route.access.tier].rate_limit_per_minute)
             admission = asyncio.create_task(self._admit(route))
-            body = await call.body(reader.limit(self._parts.limits), self._parts.body_timeout_s)
-            request = reader.read(body, call.header("content-type"), call.query, self._parts.limits)
-            found = await self._parts.data_plane.infer(model, request, lambda: _granted(admission))
+            with self._room(call.expected_bytes(reader.limit(self._parts.limits))):
+                body = await call.body(reader.limit(self._parts.limits), self._parts.body_timeout_s)
+                request = reader.read(body, call.header("content-type"), call.query, self._parts.limits)
+                found = await self._parts.data_plane.infer(model, request, lambda: _granted(admission))
             answer = self._success(model, found, await admission, trace_id(span), started)
             inference, code = found, ""
         except ModelportError as error:
@@ -158,6 +163,17 @@ class Api:
             self._settle(route, admission, inference, code)
             self._parts.tracing.end(span, 200 if inference else _status(code), inference.stages if inference else ())
         return answer
+
+    @contextmanager
+    def _room(self, expected_bytes: int) -> Iterator[None]:
+        """Keeps the bodies of all running requests together below a bound of memory; Transient("unavailable") at it."""
+        if self._bytes + expected_bytes > BODIES_BYTES:
+            raise _busy()
+        self._bytes += expected_bytes
+        try:
+            yield
+        finally:
+            self._bytes -= expected_bytes
 
     async def _admit(self, route: Route) -> Permits:
         limits = TIERS[route.access.tier]
@@ -213,6 +229,10 @@ def _close(admission: "asyncio.Task[Permits]", *, answered: bool) -> None:
     """Settle the month's unit; an error of the admission was told already or was overtaken by another."""
     if not admission.cancelled() and admission.exception() is None:
         admission.result().month.close(answered=answered)
+
+
+def _busy() -> Transient:
+    return Transient("unavailable", "The proxy is busy.", headers={"Retry-After": "1"})
 
 
 def _status(code: str) -> int:

@@ -46,10 +46,15 @@ class Call:
         """The value, empty where there is none; `name` in lower case."""
         return self._headers.get(name.encode(), b"").decode("latin-1")
 
+    def expected_bytes(self, limit: int) -> int:
+        """How large the body may become: as announced, never more than `limit`."""
+        announced = self.header("content-length")
+        return min(int(announced), limit) if _is_number(announced) else limit
+
     async def body(self, limit: int, timeout_s: float) -> bytes:
         """The whole body; Permanent("payload_too_large") as soon as it exceeds `limit` bytes, announced or received."""
         announced = self.header("content-length")
-        if announced.isdigit() and int(announced) > limit:
+        if _is_number(announced) and int(announced) > limit:
             raise _too_large(limit)
         if self.header("content-encoding") not in ("", "identity"):
             raise Permanent("unsupported_media_type", "Compressed bodies are not understood.")
@@ -113,6 +118,10 @@ async def lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 def _too_large(limit: int) -> Permanent:
