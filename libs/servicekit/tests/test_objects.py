@@ -212,6 +212,19 @@ async def test_a_wrong_secret_and_an_absent_server_are_told(s3_server: S3Server)
 
 
 @pytest.mark.integration
+async def test_a_store_that_starts_later_is_waited_for(tmp_path: Path) -> None:
+    with testing.s3_server(tmp_path) as server:
+        server.stop()
+        async with ObjectStore(server.settings) as store:
+            waiting = asyncio.create_task(store.ensure_bucket())
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+            await asyncio.to_thread(server.start)
+            await waiting
+            await store.check()
+
+
+@pytest.mark.integration
 async def test_objects_outlive_a_killed_server(tmp_path: Path) -> None:
     with testing.s3_server(tmp_path) as server:
         async with ObjectStore(server.settings) as store:

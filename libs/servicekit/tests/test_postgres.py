@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import Transient
+from contracts.errors import Permanent, Transient
 from servicekit import testing
 from servicekit.fixtures import Schema
 from servicekit.postgres import Pool, create_pool, transaction
@@ -51,10 +51,17 @@ async def test_a_killed_server_is_waited_for(tmp_path: Path) -> None:
         pool.terminate()
 
 
-async def test_an_absent_server_is_told() -> None:
+async def test_an_absent_server_is_told_without_its_address() -> None:
     (port,) = free_ports(1)
-    with pytest.raises(Transient, match="PostgreSQL does not answer"):
+    with pytest.raises(Transient, match=r"^PostgreSQL does not answer$"):
         _ = await create_pool(f"postgresql://a:b@127.0.0.1:{port}/x", schema="public", patience_s=0.3)
+
+
+async def test_a_value_that_cannot_be_stored_is_nothing_to_try_again(pg_pool: Pool) -> None:
+    with pytest.raises(Permanent, match="cannot be stored") as caught:
+        async with transaction(pg_pool) as conn:
+            await conn.fetchval("SELECT $1::text", "a\0b")
+    assert caught.value.code == "invalid_request"
 
 
 async def test_a_schema_name_that_needs_quoting_is_refused() -> None:

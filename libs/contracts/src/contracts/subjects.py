@@ -86,6 +86,9 @@ EVENTS: tuple[type[Event], ...] = (
     InferenceRecordedV1,
 )
 
+# told too often to be operations of a trace: no span speaks of publishing or handling one
+UNTRACED: frozenset[type[Event]] = frozenset({ExportProgressedV1})
+
 # KV buckets beside the streams
 LEASES = "leases"
 WORKERS = "workers"

@@ -7,13 +7,15 @@ so a killed replica delays one fact, not a buffer of them, and a frozen replica 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import msgspec
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -24,10 +26,11 @@ from opentelemetry.trace import SpanKind
 from contracts import envelope
 from contracts.errors import Permanent, Transient
 from contracts.events import Event
-from contracts.subjects import stream_of
+from contracts.subjects import UNTRACED, stream_of
 from servicekit.connections import OPTIONS, close, open_client, quietly
 from servicekit.consumers import PullConsumer, declare_bucket, declare_streams, durable_config
 from servicekit.delivery import Handler, choose_id, handle_once, listens_to, read
+from servicekit.patience import START_PATIENCE_S, patiently
 from servicekit.telemetry import Telemetry, extract, inject
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ MAX_DELIVER = 5
 ACK_WAIT_S = 30.0
 _PUBLISH_TRIES = 4
 _PUBLISH_TIMEOUT_S = 5.0
+_NOT_READY = (OSError, nats.errors.NoRespondersError, nats.js.errors.ServiceUnavailableError)
 
 
 class _Subscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +92,12 @@ class Bus:
         return self._nats is not None and self._nats.is_connected
 
     async def connect(self) -> None:
-        """Connect (waiting for the server up to a minute) and declare the streams; Transient when it stays away."""
+        """Connect and declare the streams, waiting up to a minute for each; Transient when the server stays away."""
         if self._nats is not None:
             return
         client = await open_client(self._url, self._service)
         self._nats, self._jetstream = client, client.jetstream(timeout=_PUBLISH_TIMEOUT_S)
-        await self.declare()
+        await patiently(self.declare, "JetStream", _NOT_READY, START_PATIENCE_S)
 
     async def declare(self) -> None:
         """Create or update all streams of the contracts."""
@@ -138,14 +142,24 @@ class Bus:
         Transient `unavailable` when no ack came; publishing the same id again is safe.
         """
         identity = choose_id(event, subject_id, event_id, sequence)
-        with self.telemetry.span(f"publish {type(event).__name__}", context=context, kind=SpanKind.PRODUCER):
-            trace_headers: dict[str, str] = {}
-            inject(trace_headers)
+        with self._publishing(event, context) as trace_headers:
             sealed = envelope.seal(
                 event, event_id=identity, source=self._service, subject_id=subject_id, trace_headers=trace_headers
             )
             await self._send(sealed)
         return identity
+
+    @contextmanager
+    def _publishing(self, event: Event, context: Context | None) -> Iterator[dict[str, str]]:
+        """The trace context of a message, inside a PRODUCER span unless the event is one that makes none."""
+        headers: dict[str, str] = {}
+        if type(event) in UNTRACED:
+            inject(headers, context)
+            yield headers
+            return
+        with self.telemetry.span(f"publish {type(event).__name__}", context=context, kind=SpanKind.PRODUCER):
+            inject(headers)
+            yield headers
 
     async def _send(self, sealed: envelope.Envelope) -> None:
         stream = stream_of(sealed.nats_subject)
@@ -175,7 +189,7 @@ class Bus:
     ) -> None:
         """Register a short reaction, one durable per (service, subject); call it before `start`.
 
-        The handler runs inside a CONSUMER span, one message at a time. `Permanent` and undecodable bodies go to the
+        The handler runs inside a CONSUMER span (none for `UNTRACED` events), one message at a time. `Permanent` and undecodable bodies go to the
         dead letters at once, other errors after `max_deliver` deliveries.
         """
         if self._broker is not None:
@@ -185,7 +199,10 @@ class Bus:
         async def react(message: Msg) -> None:
             async def run() -> None:
                 event, meta = read(event_type, message)
-                await self.in_span(durable, message, lambda: handler(event, meta))
+                if event_type in UNTRACED:
+                    await handler(event, meta)
+                else:
+                    await self.in_span(durable, message, lambda: handler(event, meta))
 
             await handle_once(self.jetstream, message, durable, run, max_deliver=max_deliver, ack_wait_s=ack_wait_s)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypedDict
@@ -12,9 +13,11 @@ from nats.aio.client import Client
 
 from contracts.errors import Transient
 from servicekit import tasks
+from servicekit.patience import START_PATIENCE_S
 
-CONNECT_PATIENCE_S = 60.0
 CLOSE_PATIENCE_S = 3.0
+
+_CREDENTIALS = re.compile(r"(?<=//)[^@/,]*@")
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +41,10 @@ OPTIONS = Options(max_reconnect_attempts=-1, reconnect_time_wait=1, ping_interva
 async def open_client(url: str, name: str) -> Client:
     """A client that reconnects for ever; waits a minute for the server, then Transient `unavailable`."""
     try:
-        return await asyncio.wait_for(nats.connect(url, name=name, **OPTIONS), CONNECT_PATIENCE_S)
+        return await asyncio.wait_for(nats.connect(url, name=name, **OPTIONS), START_PATIENCE_S)
     except (nats.errors.Error, OSError) as error:
-        raise Transient("unavailable", f"NATS at {url} does not answer") from error
+        address = _CREDENTIALS.sub("", url)
+        raise Transient("unavailable", f"NATS at {address} does not answer") from error
 
 
 async def close(client: Client) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from servicekit.postgres import CONNECT_PATIENCE_S, Connection, Pool, check_schema, patiently
+from servicekit.patience import START_PATIENCE_S
+from servicekit.postgres import Connection, Pool, check_schema, patiently
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _ENTER = "SELECT set_config('search_path', $1, true)"
@@ -97,7 +98,7 @@ async def _apply(connection: Connection, schema: str, files: list[Migration]) ->
 async def _connection(pool_or_dsn: Pool | str) -> AsyncIterator[Connection]:
     if isinstance(pool_or_dsn, str):
         dsn = pool_or_dsn
-        connection = await patiently(lambda: asyncpg.connect(dsn), CONNECT_PATIENCE_S)
+        connection = await patiently(lambda: asyncpg.connect(dsn), START_PATIENCE_S)
         try:
             yield connection
         finally:

@@ -18,6 +18,7 @@ import msgspec
 from contracts.errors import FieldError, Permanent, Transient
 from contracts.keys import ObjectRef
 from servicekit.object_errors import in_our_words
+from servicekit.patience import START_PATIENCE_S, patiently
 from servicekit.settings import S3Settings
 from servicekit.tasks import end
 
@@ -96,8 +97,11 @@ class ObjectStore:
             ),
         )
 
-    async def ensure_bucket(self) -> None:
-        """Create the bucket where it is missing."""
+    async def ensure_bucket(self, patience_s: float = START_PATIENCE_S) -> None:
+        """Create the bucket where it is missing; a store that does not answer yet is waited for."""
+        await patiently(self._ensure_bucket, "object storage", (Transient,), patience_s)
+
+    async def _ensure_bucket(self) -> None:
         async with in_our_words(self.bucket):
             listed = await self._client.list_buckets()
             if self.bucket not in {bucket["Name"] for bucket in listed.get("Buckets", [])}:

@@ -1,9 +1,6 @@
 """PostgreSQL pools for asyncpg: one schema a service, JSON by msgspec, patient with a server that restarts."""
 
-import asyncio
-import logging
 import re
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -11,7 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import asyncpg
 import msgspec
 
-from contracts.errors import Transient
+from contracts.errors import Permanent
+from servicekit import patience
+from servicekit.patience import START_PATIENCE_S
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -22,8 +21,6 @@ else:
     Pool = asyncpg.Pool
     Connection = asyncpg.Connection
 
-CONNECT_PATIENCE_S = 60.0
-_RETRY_S = 0.2
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 UNREACHABLE = (
@@ -37,12 +34,11 @@ UNREACHABLE = (
 )
 """What asyncpg raises while a server is starting, stopping or away."""
 
-_log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
 async def create_pool(
-    dsn: str, *, schema: str, min_size: int = 1, max_size: int = 10, patience_s: float = CONNECT_PATIENCE_S
+    dsn: str, *, schema: str, min_size: int = 1, max_size: int = 10, patience_s: float = START_PATIENCE_S
 ) -> Pool:
     """A pool whose connections see `schema` alone and map json and jsonb to plain Python values.
 
@@ -68,32 +64,27 @@ async def create_pool(
 async def transaction(pool: Pool, *, patience_s: float = 15.0) -> AsyncIterator[Connection]:
     """One transaction on a fresh connection, committed at the end of the block.
 
-    Getting a live connection is retried while the server is away; the block itself never is.
+    Getting a live connection is retried while the server is away; the block itself never is. Permanent `invalid_request`
+    for a value that the database cannot store, such as text with a NUL character: trying again cannot help.
     """
     connection = await patiently(lambda: _live_connection(pool), patience_s)
     try:
         async with connection.transaction():
             yield connection
+    except asyncpg.DataError as error:
+        raise unstorable(error) from error
     finally:
         await pool.release(connection)
 
 
+def unstorable(error: asyncpg.DataError) -> Permanent:
+    """What a client is told of a value that the database refuses."""
+    return Permanent("invalid_request", f"A value cannot be stored: {error}.")
+
+
 async def patiently(action: Callable[[], Awaitable[R]], patience_s: float) -> R:
     """Repeat `action` while the server is unreachable; Transient `unavailable` when patience ends."""
-    deadline = time.monotonic() + patience_s
-    told = False
-    while True:
-        try:
-            return await action()
-        except UNREACHABLE as error:
-            if time.monotonic() >= deadline:
-                raise Transient(
-                    "unavailable", f"PostgreSQL does not answer: {type(error).__name__}: {error}"
-                ) from error
-            if not told:
-                _log.warning("waiting for PostgreSQL: %s: %s", type(error).__name__, error)
-                told = True
-        await asyncio.sleep(_RETRY_S)
+    return await patience.patiently(action, "PostgreSQL", UNREACHABLE, patience_s)
 
 
 def check_schema(schema: str) -> str:

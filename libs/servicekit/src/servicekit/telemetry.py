@@ -91,9 +91,9 @@ def setup(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
     return Telemetry(name, provider)
 
 
-def inject(headers: MutableMapping[str, str]) -> None:
-    """Put `traceparent` of the running span into `headers`; nothing without a span."""
-    _PROPAGATOR.inject(headers)
+def inject(headers: MutableMapping[str, str], context: Context | None = None) -> None:
+    """Put `traceparent` of the running span, or of `context`, into `headers`; nothing without a span."""
+    _PROPAGATOR.inject(headers, context=context)
 
 
 def extract(headers: Mapping[str, str]) -> Context:
