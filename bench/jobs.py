@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.figures import median, table, verdict
 from bench.platform import Platform, Say
+from modelport.models import ExportJob
 
 ROUNDS = 5
 TARGET = 1.25
@@ -22,28 +23,42 @@ def measure(platform: Platform, say: Say) -> str:
     """Both sides in turns; before each the stack is quiet, so that neither pays for the other."""
     platform.export()
     _plain(platform.sample.checkpoint)
-    ours, plain, stages = [], [], defaultdict[str, list[float]](list)
+    warm, behind, plain, stages = [], [], [], defaultdict[str, list[float]](list)
     for number in range(1, ROUNDS + 1):
         platform.settle()
-        began = time.perf_counter()
-        job = platform.export()
-        ours.append(time.perf_counter() - began)
+        seconds, job = _timed(platform)
+        warm.append(seconds)
+        behind.append(_timed(platform)[0])
         platform.settle()
         plain.append(_plain(platform.sample.checkpoint))
         for span in platform.client.exports.trace(job.id).spans:
             stages[f"{span.service}: {span.name}"].append(span.duration_ms)
-        say(f"round {number}: job {ours[-1]:.2f} s, plain {plain[-1]:.2f} s")
-    ratios = [a / b for a, b in zip(ours, plain, strict=True)]
-    rows = [(f"{a:.2f}", f"{b:.2f}", f"{a / b:.2f}") for a, b in zip(ours, plain, strict=True)]
+        say(f"round {number}: job {warm[-1]:.2f} s, right behind it {behind[-1]:.2f} s, plain {plain[-1]:.2f} s")
+    rows = [
+        (f"{a:.2f}", f"{b:.2f}", f"{c:.2f}", f"{a / c:.2f}", f"{b / c:.2f}")
+        for a, b, c in zip(warm, behind, plain, strict=True)
+    ]
     return (
         "## (a) A job against the plain export\n\n"
-        f"POST → completed package through the platform, against `YOLO(checkpoint).export(format='onnx', opset={OPSET})` in a fresh "
-        "process. The job also fetches the checkpoint, compares 32 inputs with the source model, measures latency, and builds, signs off and stores the "
-        f"package. Median of {ROUNDS} rounds: {verdict(median(ratios), TARGET)}.\n\n"
-        + table(("job, s", "plain, s", "ratio"), rows)
-        + "\n\nWhere a job's time goes (spans nest, so they do not add up):\n\n"
+        f"POST → completed package through the platform, against `YOLO(checkpoint).export(format='onnx', opset={OPSET})` in a fresh process. The job also "
+        "fetches the checkpoint, compares 32 inputs with the source model, measures latency, and builds and stores the package. "
+        f"Medians of {ROUNDS} rounds:\n\n"
+        f"- a job that finds a warm run waiting: {verdict(_ratio(warm, plain), TARGET)}\n"
+        f"- a job right behind another one, which finds none: {verdict(_ratio(behind, plain), TARGET)}\n\n"
+        + table(("job, s", "right behind, s", "plain, s", "ratio", "ratio right behind"), rows)
+        + "\n\nWhere the time of a job with a warm run goes (spans nest, so they do not add up):\n\n"
         + table(("span", "median ms"), _largest(stages))
     )
+
+
+def _timed(platform: Platform) -> tuple[float, ExportJob]:
+    began = time.perf_counter()
+    job = platform.export()
+    return time.perf_counter() - began, job
+
+
+def _ratio(ours: list[float], plain: list[float]) -> float:
+    return median([a / b for a, b in zip(ours, plain, strict=True)])
 
 
 def _largest(stages: dict[str, list[float]]) -> list[tuple[str, str]]:

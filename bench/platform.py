@@ -75,20 +75,21 @@ class Platform:
         while time.monotonic() < deadline:
             before = self._cpu_seconds()
             time.sleep(QUIET_S)
-            if self._cpu_seconds() - before < QUIET_SHARE * QUIET_S:
+            used = sum(seconds - before.get(pid, 0.0) for pid, seconds in self._cpu_seconds().items())
+            if used < QUIET_SHARE * QUIET_S:
                 return
         raise RuntimeError(f"the stack is not quiet after {QUIET_LIMIT_S:.0f} s")
 
-    def _cpu_seconds(self) -> float:
-        total = 0.0
-        for processes in self.processes().values():
-            for process in processes:
-                try:
-                    times = process.cpu_times()
-                except psutil.NoSuchProcess:
-                    continue
-                total += times.user + times.system
-        return total
+    def _cpu_seconds(self) -> dict[int, float]:
+        """By process, because one that ends takes what it has used out of a sum."""
+        spent = {}
+        for process in (process for group in self.processes().values() for process in group):
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            spent[process.pid] = times.user + times.system
+        return spent
 
 
 @contextmanager
