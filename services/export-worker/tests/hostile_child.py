@@ -12,6 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+NODE = b"\x0a\x01x\x12\x01y\x22\x03Neg"
+GRAPH = b"\x0a" + bytes([len(NODE)]) + NODE
+MODEL = b"\x08\x08\x3a" + bytes([len(GRAPH)]) + GRAPH
+"""The smallest ONNX file: one `Neg`."""
+
 
 def say(**message: object) -> None:
     print(json.dumps(message), flush=True)
@@ -31,7 +36,6 @@ def succeed() -> None:
 def export() -> None:
     """What a good child does; the metadata's pattern is the second argument."""
     request = json.loads(Path("request.json").read_text())["request"]
-    (checkpoint,) = Path("input").iterdir()
     metadata = json.loads(sys.argv[2])
     metadata["model_info"] = {
         k: request[k] for k in ("framework", "task_type", "model_name", "export_format", "version")
@@ -42,7 +46,7 @@ def export() -> None:
             say(type="progress", stage=stage, fraction=tenth / 10, message=f"{stage} {tenth}")
             time.sleep(0.02)
     print("converted", file=sys.stderr)
-    Path("output/model.onnx").write_bytes(checkpoint.read_bytes() * 2)
+    Path("output/model.onnx").write_bytes(MODEL)
     Path("output/metadata.json").write_text(json.dumps(metadata))
     Path("output/parity_report.json").write_text('{"proof": "verified"}')
     Path("output/golden_vectors.npz").write_bytes(b"npz")

@@ -20,6 +20,10 @@ from export_worker.outputs import MAX_BYTES, collect, take
 GOLDEN = Path(__file__).parents[3] / "libs/contracts/tests/golden/export.models.exported.v1.json"
 REAL = {"sha256": "5" * 64, "size_bytes": 77}
 ID = UUID(int=1)
+NODE = b"\x0a\x01x\x12\x01y\x22\x03Neg"
+GRAPH = b"\x0a" + bytes([len(NODE)]) + NODE
+MODEL = b"\x08\x08\x3a" + bytes([len(GRAPH)]) + GRAPH
+"""One `Neg`, as protobuf."""
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def fill(job: JobDir, metadata: dict[str, object]) -> Callable[..., None]:
 
     def leave(**changes: object) -> None:
         output = job.path / "output"
-        (output / "model.onnx").write_bytes(b"12345")
+        (output / "model.onnx").write_bytes(MODEL)
         (output / "metadata.json").write_text(json.dumps({**metadata, **changes}))
         (output / "parity_report.json").write_text("{}")
         (output / "golden_vectors.npz").write_bytes(b"npz")
@@ -78,10 +82,10 @@ def checkpoint(job: JobDir) -> Checkpoint:
 def test_good_outputs_are_taken_and_measured_again(job: JobDir, fill: Callable[..., None]) -> None:
     fill()
     artefact = collect(job, run(), checkpoint(job))
-    assert artefact.model.read_bytes() == b"12345"
+    assert artefact.model.read_bytes() == MODEL
     assert job.path not in artefact.model.parents
     assert artefact.metadata.provenance.checkpoint_sha256 == REAL["sha256"]
-    assert artefact.metadata.sizes.exported_size_bytes == 5
+    assert artefact.metadata.sizes.exported_size_bytes == len(MODEL)
 
 
 def test_metadata_of_another_job_is_refused(
@@ -100,6 +104,8 @@ def test_metadata_of_another_job_is_refused(
         {"runtime_wrappers": {"python": "evil"}},
         {"schema_version": 2},
         {"parity": {"proof": "certified"}},
+        {"classes": [{"id": 0, "name": "\u001b[2J"}]},
+        {"postprocessing": {"decoder": "softmax", "nms": {}, "output_format": {}, "top_k": 10**9}},
     ],
 )
 def test_metadata_that_lies_is_refused(job: JobDir, fill: Callable[..., None], changes: dict[str, object]) -> None:
@@ -131,7 +137,7 @@ def test_what_is_no_plain_file_is_refused(
     fill()
     swap(job.path / "output" / "model.onnx", make)
     with pytest.raises(Permanent, match=words):
-        take(job, "model.onnx")
+        take(job, "model.onnx", 100)
 
 
 def test_a_folder_that_became_a_link_is_refused(job: JobDir, tmp_path: Path) -> None:
@@ -139,7 +145,7 @@ def test_a_folder_that_became_a_link_is_refused(job: JobDir, tmp_path: Path) -> 
     (job.path / "output").rmdir()
     (job.path / "output").symlink_to(tmp_path)
     with pytest.raises(Permanent):
-        take(job, "model.onnx")
+        take(job, "model.onnx", 100)
     assert (tmp_path / "model.onnx").exists()
 
 
@@ -154,5 +160,67 @@ def test_a_giant_report_is_refused(job: JobDir, fill: Callable[..., None]) -> No
 def test_a_report_that_is_no_json_is_refused(job: JobDir, fill: Callable[..., None]) -> None:
     fill()
     (job.path / "output" / "parity_report.json").write_text("[" * 100_000)
+    with pytest.raises(Permanent, match="parity_report"):
+        collect(job, run(), checkpoint(job))
+
+
+def test_an_artefact_that_was_proven_wrong_does_not_leave(
+    job: JobDir, fill: Callable[..., None], metadata: dict[str, dict[str, object]]
+) -> None:
+    fill(parity={**metadata["parity"], "proof": "failed"})
+    with pytest.raises(Permanent, match="proof"):
+        collect(job, run(), checkpoint(job))
+
+
+def test_what_was_asked_for_is_told_by_the_request_alone(
+    job: JobDir, fill: Callable[..., None], metadata: dict[str, dict[str, object]]
+) -> None:
+    forged = {"export_options": {"note": ["x" * 1000]}, "optimization": {"evil": True}}
+    fill(provenance={**metadata["provenance"], **forged})
+    provenance = collect(job, run(), checkpoint(job)).metadata.provenance
+    assert provenance.export_options["format"] == "onnx"
+    assert not {"note", "evil"} & {*provenance.export_options, *provenance.optimization}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shape": [1, 3, 4096, 4095]}, "input_spec"),
+        ({"shape": [2**31 - 1, 3, -1, -1]}, "input_spec"),
+        ({"shape": [1] * 8}, "input_spec"),
+        ({"shape": [-1]}, "input_spec"),
+        ({"dtype": "float64"}, "input_spec"),
+    ],
+)
+def test_an_input_that_no_picture_becomes_is_refused(
+    job: JobDir,
+    fill: Callable[..., None],
+    metadata: dict[str, dict[str, object]],
+    changes: dict[str, object],
+    words: str,
+) -> None:
+    fill(input_spec={**metadata["input_spec"], **changes})
+    with pytest.raises(Permanent, match=words):
+        collect(job, run(), checkpoint(job))
+
+
+def test_a_model_that_reads_other_files_does_not_leave(job: JobDir, fill: Callable[..., None]) -> None:
+    fill()
+    (job.path / "output" / "model.onnx").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(Permanent, match=r"not an ONNX file|no field"):
+        collect(job, run(), checkpoint(job))
+
+
+def test_a_small_checkpoint_makes_no_giant_model(job: JobDir, fill: Callable[..., None]) -> None:
+    """A file of holes costs the step nothing and everybody behind it gigabytes."""
+    fill()
+    os.truncate(job.path / "output" / "model.onnx", 1 << 30)
+    with pytest.raises(Permanent, match="allowed"):
+        collect(job, run(), checkpoint(job))
+
+
+def test_a_report_of_broken_text_is_refused(job: JobDir, fill: Callable[..., None]) -> None:
+    fill()
+    (job.path / "output" / "parity_report.json").write_bytes(b'{"note": "\xff"}')
     with pytest.raises(Permanent, match="parity_report"):
         collect(job, run(), checkpoint(job))

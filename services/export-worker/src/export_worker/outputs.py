@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,13 +12,19 @@ from contracts.errors import Permanent
 from contracts.execution import ExportRun
 from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PARITY_REPORT
 from contracts.model_package import ModelInfo, ModelMetadata
+from contracts.vocabulary import ExportFormat, Proof
+from export_worker import onnx_guard
 from export_worker.fetch import Checkpoint
 from export_worker.job_dir import OUTPUT, JobDir
 from export_worker.sandbox import MIB
 
 TAKEN = "taken"
-MAX_BYTES: dict[str, int] = {METADATA: 1 * MIB, PARITY_REPORT: 16 * MIB, GOLDENS: 64 * MIB}
-MAX_MODEL_BYTES = 16 << 30
+MAX_BYTES: dict[str, int] = {METADATA: 1 * MIB, PARITY_REPORT: 1 * MIB, GOLDENS: 64 * MIB}
+MAX_GROWTH, MODEL_FLOOR = 4, 64 * MIB
+"""A model may have four times the bytes of its checkpoint (packed half precision unpacked to float32), a tiny one the floor."""
+MAX_INPUT_BYTES = 256 * MIB
+CHECKS: dict[ExportFormat, Callable[[Path], None]] = {ExportFormat.ONNX: onnx_guard.check}
+"""What must hold for a file that others will load outside of any sandbox."""
 
 
 class Artefact(Struct, frozen=True, kw_only=True):
@@ -32,8 +39,11 @@ class Artefact(Struct, frozen=True, kw_only=True):
 def collect(job: JobDir, run: ExportRun, checkpoint: Checkpoint) -> Artefact:
     """The artefact of a step that is done and dead; raises Permanent("conversion_failed") naming what is wrong."""
     model_file = MODEL_FILES[run.request.export_format]
-    taken = {name: take(job, name) for name in (model_file, METADATA, PARITY_REPORT, GOLDENS)}
-    _require_json(taken[PARITY_REPORT])
+    taken = {name: take(job, name, MAX_BYTES[name]) for name in (METADATA, GOLDENS)}
+    taken[PARITY_REPORT] = take_report(job)
+    taken[model_file] = take(job, model_file, max(MODEL_FLOOR, MAX_GROWTH * checkpoint.size_bytes))
+    if check := CHECKS.get(run.request.export_format):
+        check(taken[model_file])
     try:
         metadata = msgspec.json.decode(taken[METADATA].read_bytes(), type=ModelMetadata)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -46,11 +56,10 @@ def collect(job: JobDir, run: ExportRun, checkpoint: Checkpoint) -> Artefact:
     )
 
 
-def take(job: JobDir, name: str) -> Path:
-    """Move one output out of the step's reach; raises Permanent where it is missing, too large or no plain file."""
+def take(job: JobDir, name: str, limit: int) -> Path:
+    """Move one output out of the step's reach; raises Permanent where it is missing, over `limit` bytes or no plain file."""
     home = job.root / TAKEN
     home.mkdir(mode=0o700, exist_ok=True)
-    limit = MAX_BYTES.get(name, MAX_MODEL_BYTES)
     try:
         job_fd = os.open(job.path, os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -67,6 +76,17 @@ def take(job: JobDir, name: str) -> Path:
     return home / name
 
 
+def take_report(job: JobDir) -> Path:
+    """`take` of the parity report, which must be JSON; a failed run may have left one too."""
+    path = take(job, PARITY_REPORT, MAX_BYTES[PARITY_REPORT])
+    try:
+        # looked at, not built: as objects it would weigh 30 times its text
+        msgspec.json.decode(path.read_bytes().decode(), type=msgspec.Raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refused(path.name, str(error)[:300]) from error
+    return path
+
+
 def _require_plain(folder: int, name: str, limit: int) -> None:
     # a FIFO would block an open without O_NONBLOCK
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
@@ -78,13 +98,6 @@ def _require_plain(folder: int, name: str, limit: int) -> None:
         raise _refused(name, "it is not a plain file")
     if not 0 < state.st_size <= limit:
         raise _refused(name, f"it has {state.st_size} bytes, 1 to {limit} are allowed")
-
-
-def _require_json(path: Path) -> None:
-    try:
-        msgspec.json.decode(path.read_bytes())
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refused(path.name, str(error)[:300]) from error
 
 
 def _checked(metadata: ModelMetadata, run: ExportRun, checkpoint: Checkpoint, model: Path) -> ModelMetadata:
@@ -100,12 +113,30 @@ def _checked(metadata: ModelMetadata, run: ExportRun, checkpoint: Checkpoint, mo
     told = (metadata.model_info, metadata.model_file, metadata.runtime_wrappers, metadata.files)
     if told != (asked, model.name, {}, ()):
         raise _refused(METADATA, "it does not speak of this job")
-    exported = model.stat().st_size
-    return msgspec.structs.replace(
-        metadata,
-        provenance=msgspec.structs.replace(metadata.provenance, checkpoint_sha256=checkpoint.sha256),
-        sizes=msgspec.structs.replace(metadata.sizes, exported_size_bytes=exported),
+    if metadata.parity.proof is Proof.FAILED:
+        raise _refused(METADATA, "its proof has failed")
+    _require_picture(metadata)
+    provenance = msgspec.structs.replace(
+        metadata.provenance,
+        checkpoint_sha256=checkpoint.sha256,
+        export_options=msgspec.to_builtins(request.options),
+        optimization=msgspec.to_builtins(request.optimization),
     )
+    sizes = msgspec.structs.replace(metadata.sizes, exported_size_bytes=model.stat().st_size)
+    return msgspec.structs.replace(metadata, provenance=provenance, sizes=sizes)
+
+
+def _require_picture(metadata: ModelMetadata) -> None:
+    """The model's input is what the preprocessing makes, and small enough for the services that all users share."""
+    spec, form = metadata.input_spec, metadata.preprocessing.format
+    height, width = metadata.preprocessing.resize.size
+    picture = (3, height, width) if form.output_layout == "NCHW" else (height, width, 3)
+    batch = spec.shape[:1]
+    fits = len(spec.shape) == 4 and all(told in (-1, made) for told, made in zip(spec.shape[1:], picture, strict=True))
+    if not fits or spec.dtype != form.dtype or not batch[0]:
+        raise _refused(METADATA, "its input_spec is not what its preprocessing makes")
+    if max(batch[0], 1) * height * width * 3 * (4 if form.dtype == "float32" else 1) > MAX_INPUT_BYTES:
+        raise _refused(METADATA, f"its input_spec has more than {MAX_INPUT_BYTES // MIB} MiB")
 
 
 def _refused(name: str, reason: str) -> Permanent:

@@ -164,7 +164,7 @@ class Attempt:
         self._room.log.say(f"failed at {error.stage}: {error.code}: {error.message}")
         report: ObjectRef | None = None
         try:
-            report = await self._put(outputs.take(self._room.job, keys.PARITY_REPORT), JSON)
+            report = await self._put(outputs.take_report(self._room.job), JSON)
         except Permanent as missing:
             _log.debug("no parity report: %s", missing)
         await self._room.step.kill()
