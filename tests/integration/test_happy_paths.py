@@ -16,6 +16,17 @@ from samples.recipes import NAMES
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
+WRAPPER = """
+import json, sys
+sys.path.insert(0, "runtimes/python")
+from model_wrapper import ModelWrapper
+model = ModelWrapper(sys.argv[1], "metadata.json")
+found = [model.predict(path) for path in sys.argv[2:]]
+import processing
+platform = {"contracts", "servicekit", "export_worker", "packager", "modelport"} & set(sys.modules)
+print(json.dumps({"found": found, "platform": sorted(platform), "processing": processing.__file__}))
+"""
+
 
 @pytest.fixture(scope="module")
 def trainings(owner):
@@ -84,19 +95,17 @@ def test_the_package_is_whole_and_says_what_it_is(packages, name, export_format)
 
 @cases
 def test_the_package_s_own_wrapper_predicts(packages, pictures, name, export_format):
-    """In a process that sees nothing of the platform but the package and its requirements."""
+    """From the package's own files: nothing of the platform is imported, not even by accident."""
     _, folder = packages(name, export_format)
     metadata = json.loads((folder / "metadata.json").read_bytes())
-    script = (
-        "import json, sys; sys.path.insert(0, 'runtimes/python'); from model_wrapper import ModelWrapper; "
-        f"model = ModelWrapper({metadata['model_file']!r}, 'metadata.json'); "
-        "print(json.dumps([model.predict(path) for path in sys.argv[1:]]))"
-    )
-    command = [sys.executable, "-c", script, *map(str, pictures)]
+    command = [sys.executable, "-c", WRAPPER, metadata["model_file"], *map(str, pictures)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MODELPORT_", "PYTHON"))}
     ran = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout.splitlines()[-1])
+    said = json.loads(ran.stdout.splitlines()[-1])
+    assert said["platform"] == []
+    assert said["processing"].startswith(str(folder))
+    found = said["found"]
     names = {c["name"] for c in metadata["classes"]}
     assert len(found) == len(pictures)
     assert {prediction["class_name"] for predictions in found for prediction in predictions} <= names

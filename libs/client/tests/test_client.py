@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from modelport import Client
-from modelport.errors import ClientError
+from modelport.errors import ApiError, ClientError
 
 TRAINING = {
     "id": "8d5e1f3c-0000-4000-8000-000000000002",
@@ -126,6 +126,23 @@ def test_a_picture_travels_as_it_is(client, server, encoded, media_type):
     asked = server.asked[0]
     assert (asked.body, asked.headers["content-type"]) == (encoded, media_type)
     assert float(asked.query["iou_threshold"][0]) == 0.1 + 0.2
+
+
+def test_a_full_minute_is_waited_for(client, server, reply):
+    busy = reply(429, b'{"code": "rate_limited", "detail": "Wait."}', {"Retry-After": "0"})
+    server.reply(
+        "POST", "/v1/infer/1", busy, reply(200, b'{"predictions": [], "latency_ms": 1, "model_version": "v1"}')
+    )
+    assert client.endpoint("1", "pk_k").infer(b"BM").predictions == ()
+
+
+def test_a_used_up_month_is_not(client, server, reply):
+    server.reply(
+        "POST", "/v1/infer/1", reply(429, b'{"code": "quota_exceeded", "detail": "No."}', {"Retry-After": "86400"})
+    )
+    with pytest.raises(ApiError) as caught:
+        client.endpoint("1", "pk_k").infer(b"BM")
+    assert (caught.value.code, len(server.asked)) == ("quota_exceeded", 1)
 
 
 def test_an_endpoint_without_address_is_refused(server):

@@ -32,17 +32,22 @@ class Endpoint:
     def infer(
         self, image: bytes | Path, *, confidence_threshold: float | None = None, iou_threshold: float | None = None
     ) -> Inference:
-        """Predictions for an encoded picture (JPEG, PNG, WebP, BMP); thresholds default to the deployment's."""
+        """Predictions for an encoded picture (JPEG, PNG, WebP, BMP); thresholds default to the deployment's.
+
+        A busy proxy and a full minute are waited for as long as the answer says, up to a minute; a used up month is not.
+        """
         encoded = image if isinstance(image, bytes) else image.read_bytes()
         optional = {"confidence_threshold": confidence_threshold, "iou_threshold": iou_threshold}
         thresholds = {name: value for name, value in optional.items() if value is not None}
         media_type = media_type_of(encoded)
         if media_type is None:
             body = {"image": base64.b64encode(encoded).decode(), **thresholds}
-            return self._transport.call("POST", self._path, Inference, body=body)
+            return self._transport.call("POST", self._path, Inference, body=body, is_repeatable=True)
         query = {name: repr(value) for name, value in thresholds.items()}
         headers = {"Content-Type": media_type}
-        return self._transport.call("POST", self._path, Inference, content=encoded, query=query, headers=headers)
+        return self._transport.call(
+            "POST", self._path, Inference, content=encoded, query=query, headers=headers, is_repeatable=True
+        )
 
     def close(self) -> None:
         self._transport.close()

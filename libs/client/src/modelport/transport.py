@@ -49,15 +49,20 @@ class Transport:
         content: bytes | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        is_repeatable: bool = False,
     ) -> T:
-        """Send and decode; raises ApiError, UnreachableError. Repeats GET, PUT, DELETE and whatever has an Idempotency-Key."""
+        """Send and decode; raises ApiError, UnreachableError.
+
+        Repeats GET, PUT, DELETE, whatever has an Idempotency-Key, and what the caller calls repeatable.
+        """
         sent = {**self._auth(), **(headers or {})}
         if body is not None:
             content, sent["Content-Type"] = msgspec.json.encode(body), "application/json"
         request = self._http.build_request(
             method, self.base_url + path, params=query or None, content=content, headers=sent
         )
-        response = self._exchange(request, repeatable=method in REPEATABLE or IDEMPOTENCY_KEY in sent)
+        repeatable = is_repeatable or method in REPEATABLE or IDEMPOTENCY_KEY in sent
+        response = self._exchange(request, repeatable=repeatable)
         return self._decode(response, answer)
 
     @contextmanager
