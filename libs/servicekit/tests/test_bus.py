@@ -15,7 +15,7 @@ from contracts.events import ExportCancelledV1, TrainingCompletedV1
 from contracts.subjects import STREAMS
 from contracts.vocabulary import Framework, TaskType
 from servicekit.bus import Bus
-from servicekit.delivery import REASON, REASON_CODE
+from servicekit.dead_letters import REASON, REASON_CODE
 from servicekit.telemetry import Telemetry, current_trace_id
 from servicekit.testing import NatsServer, eventually
 

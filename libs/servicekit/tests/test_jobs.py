@@ -10,7 +10,7 @@ from contracts.errors import Permanent, Transient
 from contracts.events import ExportCancelledV1
 from servicekit import jobs as jobs_module
 from servicekit.bus import Bus
-from servicekit.delivery import REASON, REASON_CODE
+from servicekit.dead_letters import REASON, REASON_CODE
 from servicekit.jobs import Exhausted, JobConsumer
 from servicekit.leases import Lease, LeaseLost
 from servicekit.testing import NatsServer, eventually

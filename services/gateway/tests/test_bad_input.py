@@ -88,6 +88,15 @@ async def test_fields_at_fault_are_named(gateway: Gateway) -> None:
     assert (await client.get(JOBS))["items"] == []
 
 
+async def test_text_that_cannot_be_stored_is_refused(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    training = await gateway.training(client)
+    for changes in ({"model_name": "a\0b"}, {"config": {"a": "\0"}}, {"classes": ["a\0"]}):
+        body = {name: training[name] for name in ("framework", "task_type", "model_name", "checkpoint_path")} | changes
+        assert await client.refusal("POST", "/api/v1/training", body) == (400, "invalid_request"), changes
+    assert await client.refusal("GET", f"{JOBS}?version_tag=%00") == (400, "invalid_request")
+
+
 async def test_what_cannot_be_done_is_refused_by_name(gateway: Gateway) -> None:
     client = await gateway.tenant()
     training = (await gateway.training(client))["id"]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
 from contracts.errors import ErrorInfo, ModelportError, Permanent
 from contracts.events import DeploymentActivatedV1, DeploymentDeactivatedV1, DeploymentFailedV1, DeploymentScaledV1
@@ -103,6 +104,13 @@ def test_a_failure_can_still_turn_into_an_activation() -> None:
     broken = apply(DeploymentState(), failed(1))
     assert (broken.status, broken.error) == (DeploymentStatus.FAILED, ERROR)
     assert apply(broken, activated(1)).status is DeploymentStatus.ACTIVE
+
+
+def test_a_failure_stated_again_is_an_answer() -> None:
+    """After the bus has lost its messages every wish is stated anew, also that of a deployment that had failed."""
+    asked_again = replace(apply(DeploymentState(), failed(1)), observed_generation=0)
+    answered = apply(asked_again, failed(1))
+    assert (answered.status, answered.observed_generation) == (DeploymentStatus.FAILED, 1)
 
 
 def test_a_deleted_deployment_takes_no_command() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.vocabulary import ExportStage
 from gateway.app import build_app, running
+from gateway.store import jobs
 from gateway.testing.facts import Worker
 from gateway.testing.outside import Client, Gateway
 from servicekit.fixtures import Schema
@@ -112,6 +113,16 @@ async def test_another_replica_shows_what_this_one_folds(
             assert (await first)[-1][1] == "completed"
         server.should_exit = True
         await serving
+
+
+async def test_a_long_story_is_told_whole(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "EVENTS_AT_ONCE", 2)
+    client, job_id, worker = await started(gateway)
+    await gateway.publish(*worker.story())
+    await gateway.until_job(client, job_id, "completed")
+    count = await gateway.parts.pool.fetchval("SELECT count(*) FROM job_events")
+    assert count > 2
+    assert [number for number, _, _ in await collect(gateway.http, client.token, job_id)] == list(range(1, count + 1))
 
 
 async def test_a_follower_who_leaves_is_forgotten(gateway: Gateway) -> None:

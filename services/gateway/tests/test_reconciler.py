@@ -1,12 +1,15 @@
 """What the bus or a worker has lost is found and repaired."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
 from contracts.events import ExportCancelledV1, ExportFailedV1, ExportRequestedV1
+from contracts.subjects import package_lease
 from contracts.vocabulary import ExportStage
 from gateway import losses
+from gateway.reconciler import Reconciler
 from gateway.testing import facts
 from gateway.testing.facts import Worker
 from gateway.testing.outside import Client, Gateway, until
@@ -113,6 +116,18 @@ async def test_a_wish_the_deployer_did_not_answer_is_stated_again(gateway: Gatew
     assert len(await gateway.wishes(made["id"], 2)) == 2
 
 
+async def test_old_progress_is_forgotten(gateway: Gateway) -> None:
+    client, job_id, worker = await started(gateway)
+    await gateway.publish(*worker.story())
+    await gateway.until_job(client, job_id, "completed")
+    await set_back(gateway, "created_at", 2_592_001, "job_events")
+    await Reconciler(gateway.parts).prune()
+    names = [record["name"] for record in await gateway.parts.pool.fetch("SELECT name FROM job_events ORDER BY seq")]
+    assert names[0] == "requested"
+    assert names[-1] == "completed"
+    assert "progressed" not in names
+
+
 async def test_a_bus_that_lost_everything_learns_it_again(gateway: Gateway) -> None:
     client, job_id, worker = await started(gateway)
     other = await gateway.completed(client)
@@ -128,6 +143,9 @@ async def test_a_bus_that_lost_everything_learns_it_again(gateway: Gateway) -> N
     lease = await leases.take(job_id, "the worker that lost its facts with the bus")
     assert isinstance(lease, Lease)
     await lease.complete()
+    package = await leases.take(package_lease(UUID(job_id)), "the packager whose fact is lost too")
+    assert isinstance(package, Lease)
+    await package.complete()
 
     for stream in ("EXPORT", "DEPLOYMENT"):
         await gateway.parts.bus.jetstream.delete_stream(stream)
@@ -135,7 +153,8 @@ async def test_a_bus_that_lost_everything_learns_it_again(gateway: Gateway) -> N
     again = await gateway.requested(job_id)
     assert again == worker.request
     assert (await client.get(f"/api/v1/export/jobs/{job_id}"))["status"] == "pending"
-    assert isinstance(await leases.take(job_id, "another worker"), Lease), "the job can be taken again"
+    for key in (job_id, package_lease(UUID(job_id))):
+        assert isinstance(await leases.take(key, "another"), Lease), "the job can be taken again"
     await gateway.publish(*worker.story(1))  # facts of the same ids as before the loss
     await gateway.until_job(client, job_id, "completed")
     restated = (await gateway.wishes(made["id"], 1))[0]

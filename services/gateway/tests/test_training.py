@@ -1,11 +1,13 @@
 """Uploads and trainings: over REST and from the bus, by the same rules."""
 
 import hashlib
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from msgspec import to_builtins
 
 from contracts import keys
 from contracts.events import TrainingCompletedV1
@@ -207,6 +209,47 @@ async def test_an_event_that_cannot_be_right_is_kept_with_its_reason(
     letter = await gateway.parts.bus.jetstream.get_last_msg("DEADLETTER", subject)
     assert letter.headers is not None
     assert letter.headers["modelport-reason-code"] == code
+    (shown,) = (await gateway.admin.get("/api/v1/dead-letters"))["items"]
+    assert (shown["code"], shown["consumer"]) == (code, durable(TrainingCompletedV1))
+    assert shown["reason"]
+    assert json.loads(shown["body"])["training_job_id"] == str(event.training_job_id)
+
+
+async def test_a_platform_may_publish_a_bare_body(gateway: Gateway) -> None:
+    """`nats pub training.jobs.completed.v1 '{…}'`: no headers, and the subject alone says what it is."""
+    client = await gateway.tenant()
+    tagged, bare = [to_builtins(await completed(gateway, client)) for _ in range(2)]
+    del bare["type"]
+    for body in (tagged, bare):
+        await gateway.parts.bus.nats.publish("training.jobs.completed.v1", json.dumps(body).encode())
+
+    async def both() -> Any:
+        found = (await client.get("/api/v1/export/jobs"))["items"]
+        return found if len(found) == 2 else None
+
+    jobs = await until(both)
+    assert {job["training_job_id"] for job in jobs} == {tagged["training_job_id"], bare["training_job_id"]}
+    assert all(job["trace_id"] for job in jobs)
+
+
+async def test_a_wish_in_a_month_that_is_used_up_is_a_failed_job(gateway: Gateway) -> None:
+    client = await gateway.tenant("free")
+    training = await gateway.training(client)
+    await gateway.export(client, training["id"])
+    copied = "user_id, training_job_id, export_format, framework, task_type, checkpoint_path, timeout_s"
+    await gateway.parts.pool.execute(
+        f"INSERT INTO export_jobs (id, version, status, {copied}) SELECT gen_random_uuid(), 100 + n, 'failed', {copied} "
+        "FROM export_jobs, generate_series(1, 49) n"
+    )
+    event = await completed(gateway, client)
+    await gateway.publish(event)
+
+    async def told() -> Any:
+        answer = await client.send("GET", f"{PATH}/{event.training_job_id}/exports")
+        return (answer.status_code == 200 and answer.json()["items"]) or None
+
+    (job,) = await until(told)
+    assert (job["status"], job["error"]["code"]) == ("failed", "export_limit_reached")
 
 
 async def completed(gateway: Gateway, client: Client, **changes: object) -> TrainingCompletedV1:

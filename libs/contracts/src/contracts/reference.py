@@ -22,6 +22,27 @@ body, `Nats-Msg-Id` equal to `ce-id`. A subject is `<context>.<entity>.<fact>.v<
 Requests refuse unknown fields, facts tolerate them. New fields have defaults; a breaking change is a new event on a new subject.
 """
 
+FOREIGN: Final = """
+## Publishing from elsewhere
+
+A platform service needs none of our libraries: a bare body on the subject will do. Every header may be left out (`ce-id` or `Nats-Msg-Id` is worth
+giving: it makes a repetition harmless; `traceparent` continues the sender's trace), and so may the body's `type`, which the subject says already.
+
+```sh
+nats pub training.jobs.completed.v1 '{"training_job_id": "…", "user_id": "…", "framework": "timm", "task_type": "image_classification",
+  "model_name": "resnet18", "checkpoint_path": "s3://vision-platform/…/best.pt", "export": {"export_format": "onnx"}}'
+```
+
+`user_id` is the id of a user of the gateway (`modelport users list`), `checkpoint_path` an object of its bucket.
+
+## Dead letters
+
+What cannot be handled (a body that is no event, a training of an unknown user) is kept for 90 days on `deadletter.<consumer>`, as it came, with
+`modelport-reason-code` and `modelport-reason` in its headers beside `modelport-subject`, `-stream`, `-sequence`, `-deliveries` and `-failed-at`.
+An administrator reads them with `GET /api/v1/dead-letters`, newest first, or with `nats stream view DEADLETTER`. Once the cause is gone,
+publish the body on its subject again.
+"""
+
 
 def render() -> str:
     """The whole page; the same contracts give the same bytes."""
@@ -31,6 +52,7 @@ def render() -> str:
     parts.append("\n## Shared structures\n")
     for struct in _shared():
         parts += [f"\n### {struct.__name__}\n", _prose(struct), "", *_fields(struct)]
+    parts.append(FOREIGN)
     return BLANKS.sub("\n\n", "\n".join(parts)) + "\n"
 
 

@@ -33,6 +33,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     description: str
 
 
+DEAD_LETTERS = "DEADLETTER"
+
 STREAMS: tuple[Stream, ...] = (
     Stream(
         name="TRAINING",
@@ -59,7 +61,7 @@ STREAMS: tuple[Stream, ...] = (
         description="Facts of use, for counters and billing.",
     ),
     Stream(
-        name="DEADLETTER",
+        name=DEAD_LETTERS,
         subjects=("deadletter.>",),
         max_age=timedelta(days=90),
         description="Messages that could not be handled, each with its reason.",

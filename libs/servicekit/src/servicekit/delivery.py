@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -17,8 +16,8 @@ from contracts import envelope
 from contracts.envelope import EventMeta
 from contracts.errors import ErrorInfo, ModelportError, Permanent, Transient
 from contracts.events import Event
-from contracts.subjects import dead_letter_subject, filter_subject
-from servicekit import tasks
+from contracts.subjects import filter_subject
+from servicekit import dead_letters, tasks
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[E, EventMeta], Awaitable[None]]
@@ -28,10 +27,6 @@ BACKOFF_S = (0.5, 2.0, 8.0, 30.0)
 
 OUTAGE_FACTOR = 4
 """While another server is away (`unavailable`) this many times more deliveries are allowed: some ten minutes."""
-
-REASON_CODE = "modelport-reason-code"
-REASON = "modelport-reason"
-_HEADER_LIMIT = 2000
 
 _log = logging.getLogger(__name__)
 
@@ -67,27 +62,9 @@ def choose_id(event: Event, subject_id: UUID | str, event_id: str | None, sequen
     return str(uuid4()) if sequence is None else envelope.event_id(type(event), subject_id, sequence)
 
 
-async def dead_letter(jetstream: JetStreamContext, message: Msg, consumer: str, reason: ErrorInfo) -> None:
-    """Keep the message with its reason on `deadletter.<consumer>`; the same message is kept once."""
-    metadata = message.metadata
-    headers = {key: value for key, value in (message.headers or {}).items() if not key.lower().startswith("nats-")}
-    headers |= {
-        REASON_CODE: reason.code,
-        REASON: _one_line(f"{reason.message} {reason.cause}".strip()),
-        "modelport-subject": message.subject,
-        "modelport-stream": metadata.stream,
-        "modelport-sequence": str(metadata.sequence.stream),
-        "modelport-deliveries": str(metadata.num_delivered),
-        "modelport-failed-at": datetime.now(UTC).isoformat(),
-        envelope.MESSAGE_ID_HEADER: f"{consumer}/{metadata.stream}/{metadata.sequence.stream}",
-    }
-    await jetstream.publish(dead_letter_subject(consumer), message.data, headers=headers, timeout=5.0)
-    _log.error("dead letter of %s: %s: %s", consumer, reason.code, reason.message, extra={"cause": reason.cause})
-
-
 async def give_up(jetstream: JetStreamContext, message: Msg, consumer: str, reason: ErrorInfo) -> None:
     """Dead-letter and end the deliveries."""
-    await dead_letter(jetstream, message, consumer, reason)
+    await dead_letters.keep(jetstream, message, consumer, reason)
     await message.term()
 
 
@@ -146,7 +123,3 @@ async def _beat(message: Msg, every_s: float) -> None:
 
 def _unknown(error: Exception) -> bool:
     return not isinstance(error, ModelportError)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_HEADER_LIMIT]

@@ -16,7 +16,7 @@ from litestar.middleware import DefineMiddleware
 from contracts.errors import Permanent, Transient
 from gateway import openapi, reactions
 from gateway.accounts import Authentication, ensure_bootstrap, refuse_unknown_parameters, require_scope
-from gateway.api import accounts, deployments, exports, training, uploads
+from gateway.api import accounts, dead_letters, deployments, exports, training, uploads
 from gateway.parts import SERVICE, Parts
 from gateway.progress import Progress
 from gateway.reconciler import Reconciler
@@ -27,14 +27,21 @@ from servicekit import http, inbox, outbox
 from servicekit.bus import Bus
 from servicekit.migrate import migrate
 from servicekit.objects import ObjectStore
-from servicekit.postgres import UNREACHABLE, create_pool
+from servicekit.postgres import UNREACHABLE, create_pool, unstorable
 from servicekit.tasks import end
 from servicekit.telemetry import Telemetry
 
 MAX_BODY_BYTES = 4 << 20
 RESTART_S = 1.0
 DATABASE_AWAY = (*UNREACHABLE, asyncpg.InterfaceError)
-ROUTES = (*training.ROUTES, *uploads.ROUTES, *exports.ROUTES, *deployments.ROUTES, *accounts.ROUTES)
+ROUTES = (
+    *training.ROUTES,
+    *uploads.ROUTES,
+    *exports.ROUTES,
+    *deployments.ROUTES,
+    *accounts.ROUTES,
+    *dead_letters.ROUTES,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +101,7 @@ def _litestar(state: State, checks: http.Checks, middleware: list[Any]) -> Lites
         exception_handlers={
             **http.exception_handlers(),
             RecursionError: _on_recursion,
+            asyncpg.DataError: _on_unstorable,
             **dict.fromkeys(DATABASE_AWAY, _on_database_away),
         },
         openapi_config=openapi.config(),
@@ -115,6 +123,10 @@ def _caller(request: Request[Caller, str, State]) -> Caller:
 def _on_recursion(request: Request[Any, Any, Any], _: RecursionError) -> Response[http.Problem]:
     """msgspec's answer to a body of thousands of brackets."""
     return http.problem(request, Permanent("invalid_request", "The body is nested too deeply."))
+
+
+def _on_unstorable(request: Request[Any, Any, Any], error: asyncpg.DataError) -> Response[http.Problem]:
+    return http.problem(request, unstorable(error))
 
 
 def _on_database_away(request: Request[Any, Any, Any], _: Exception) -> Response[http.Problem]:

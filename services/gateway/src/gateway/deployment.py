@@ -37,6 +37,7 @@ TRANSITIONS: Mapping[tuple[DeploymentStatus, type[Fact]], DeploymentStatus] = {
     (DEPLOYING, DeploymentActivatedV1): ACTIVE,
     (DEPLOYING, DeploymentFailedV1): FAILED,
     (FAILED, DeploymentActivatedV1): ACTIVE,
+    (FAILED, DeploymentFailedV1): FAILED,
     (ACTIVE, DeploymentActivatedV1): ACTIVE,
     # an activation of the same generation stands: a failure that overtakes or trails it is history only
     (ACTIVE, DeploymentFailedV1): ACTIVE,

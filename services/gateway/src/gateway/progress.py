@@ -86,11 +86,14 @@ async def stream(
     with progress.watch(job_id) as news:
         while True:
             news.clear()
-            for event in await jobs.events_after(pool, job_id, after):
+            events = await jobs.events_after(pool, job_id, after)
+            for event in events:
                 after = event.seq
                 yield encode(event)
                 if jobs.is_terminal_event(event.name):
                     return
+            if len(events) == jobs.EVENTS_AT_ONCE:
+                continue
             if is_over:
                 return
             with suppress(TimeoutError):

@@ -137,8 +137,8 @@ async def on_usage_recorded(conn: Connection, _: Parts, fact: InferenceRecordedV
 async def on_training_completed(parts: Parts, event: TrainingCompletedV1) -> None:
     """What POST /api/v1/training does, for a platform service; any object of the bucket may be the checkpoint.
 
-    The training stands even where its export is refused: then there is a failed job that says why. A tier's limit is
-    waited for. Raises Permanent, hence a dead letter with the reason: invalid_uri, not_found (the user), conflict.
+    The training stands even where its export is refused: then there is a failed job that says why. While as many exports
+    are running as the tier allows, its turn is waited for. Raises Permanent, hence a dead letter with the reason: invalid_uri, not_found (the user), conflict.
     """
     checkpoint_key(event.checkpoint_path, parts.settings.s3_bucket)
     async with transaction(parts.pool) as conn:

@@ -109,6 +109,7 @@ class Reconciler:
         """Forget what no retry can need any more."""
         async with transaction(self._parts.pool) as conn:
             await idempotency.prune(conn, self._parts.settings.idempotency_ttl_s)
+            await jobs.prune_progress(conn, self._parts.settings.progress_ttl_s)
         await inbox.prune(self._parts.pool)
 
 

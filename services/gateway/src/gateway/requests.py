@@ -101,7 +101,8 @@ async def register_training(conn: Connection, new: NewTraining, timeout_s: int) 
 async def request_export(conn: Connection, training: TrainingJob, wish: ExportWish, timeout_s: int) -> JobRow:
     """A new job and its request to the workers.
 
-    Raises Permanent: invalid_request, unsupported; ModelportError("export_limit_reached").
+    Raises Permanent: invalid_request, unsupported, export_limit_reached (the month's); ModelportError("export_limit_reached")
+    while too many exports are running.
     """
     options = parse_export_options(wish.export_format, wish.export_config)
     optimization = parse_optimization(wish.optimization_config)
@@ -147,7 +148,7 @@ async def request_export(conn: Connection, training: TrainingJob, wish: ExportWi
 async def start_export(conn: Connection, training: TrainingJob, wish: ExportWish, timeout_s: int) -> JobRow:
     """Like `request_export` for a wish that nobody waits for: what is refused becomes a failed job that says why.
 
-    Raises only what time can heal: ModelportError("export_limit_reached").
+    Raises only what minutes can heal: ModelportError("export_limit_reached") while too many exports are running.
     """
     try:
         return await request_export(conn, training, wish, timeout_s)
@@ -212,18 +213,21 @@ async def _lock_own(conn: Connection, user_id: UUID, job_id: UUID) -> JobRow:
 
 
 async def _admit(conn: Connection, user_id: UUID) -> Tier:
-    """The tier, once its limits allow one more job; the user's row is held, so that no two requests pass together."""
+    """The tier, once its limits allow one more job; the user's row is held, so that no two requests pass together.
+
+    A month that is used up is Permanent, so many running at a time are not: that passes by itself within minutes.
+    """
     user = await accounts.lock_user(conn, user_id)
     if user is None:
         raise Permanent("not_found", "No such user.")
     limits = TIERS[user.tier]
+    if limits.exports_per_month is not None and await jobs.count_this_month(conn, user_id) >= limits.exports_per_month:
+        sentence = f"The {user.tier} tier allows {limits.exports_per_month} exports a month."
+        raise Permanent("export_limit_reached", sentence, hint="Wait for the next month or move to a higher tier.")
     running = await jobs.count_open(conn, user_id)
     if running >= limits.concurrent_exports:
         sentence = f"{running} exports are running, the {user.tier} tier allows {limits.concurrent_exports} at a time."
         raise ModelportError("export_limit_reached", sentence)
-    if limits.exports_per_month is not None and await jobs.count_this_month(conn, user_id) >= limits.exports_per_month:
-        sentence = f"The {user.tier} tier allows {limits.exports_per_month} exports a month."
-        raise ModelportError("export_limit_reached", sentence, hint="Wait for the next month or move to a higher tier.")
     return user.tier
 
 

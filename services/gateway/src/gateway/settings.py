@@ -27,6 +27,8 @@ class Settings(S3Settings, frozen=True, kw_only=True):
     download_ttl_s: Seconds = 86_400
     upload_ttl_s: Seconds = 3_600
     idempotency_ttl_s: Seconds = 86_400
+    progress_ttl_s: Seconds = 2_592_000
+    """How long the progress of a job can be replayed; its beginning and end are kept."""
 
     export_timeout_s: Annotated[int, Meta(ge=1)] = 1_800
     """Longest run of one attempt."""

@@ -17,6 +17,7 @@ from gateway.store.trainings import TrainingJob
 from servicekit.postgres import Connection, Pool
 
 CHANNEL = "gateway_jobs"
+EVENTS_AT_ONCE = 1000
 EventName = Literal["requested", "progressed", "exported", "completed", "failed", "cancelled"]
 
 
@@ -221,8 +222,15 @@ async def append_event(conn: Connection, job_id: UUID, name: EventName, data: St
 
 
 async def events_after(conn: Connection | Pool, job_id: UUID, seq: int) -> list[JobEvent]:
-    sql = "SELECT seq, name, data, created_at FROM job_events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT 1000"
-    return [convert(dict(record), JobEvent) for record in await conn.fetch(sql, job_id, seq)]
+    """The next EVENTS_AT_ONCE lines of a job's story; fewer mean that there are no more."""
+    sql = "SELECT seq, name, data, created_at FROM job_events WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
+    return [convert(dict(record), JobEvent) for record in await conn.fetch(sql, job_id, seq, EVENTS_AT_ONCE)]
+
+
+async def prune_progress(conn: Connection, max_age_s: float) -> None:
+    """Forget how far jobs were on a day long gone; what began and ended them stays."""
+    sql = "DELETE FROM job_events WHERE name = 'progressed' AND created_at < now() - make_interval(secs => $1)"
+    await conn.execute(sql, max_age_s)
 
 
 def is_terminal_event(name: EventName) -> bool:
