@@ -9,8 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from processing.errors import ImageError
 from processing.kernels import Picture, Size, resize
 
+MAX_RESIZED_PIXELS = 1 << 25
+"""Of the resized picture before the cut: a strip one pixel high would otherwise become gigabytes."""
 CROP_FILL = 0
 """What torchvision's CenterCrop pads with where the picture is smaller than the cut."""
 
@@ -105,9 +108,14 @@ METHODS: dict[str, Callable[[Resize, Size], Placement]] = {
 
 
 def fit(image: Picture, spec: Resize, *, reference: bool = False) -> tuple[Picture, Geometry]:
-    """The picture uint8 [H, W, C] at the model's input size, uint8 [h, w, C], and its geometry."""
+    """The picture uint8 [H, W, C] at the model's input size, uint8 [h, w, C], and its geometry.
+
+    Raises ImageError("image_too_large") for a picture so long and thin that its resized form would be giant.
+    """
     source: Size = image.shape[0], image.shape[1]
     placement = METHODS[spec.method](spec, source)
+    if placement.resized[0] * placement.resized[1] > MAX_RESIZED_PIXELS:
+        raise ImageError("image_too_large", f"the picture of {source[1]} x {source[0]} pixels is too long and thin")
     resized = resize(image, placement.resized, spec.kernel, reference=reference)
     gain = placement.resized[0] / source[0], placement.resized[1] / source[1]
     return _place(resized, spec.size, placement), Geometry(source, gain, (placement.top, placement.left))

@@ -1,7 +1,12 @@
-"""What a picture file says of itself, read without decoding it: format, size, EXIF orientation, and whether it is whole."""
+"""What a picture file says of itself, read without decoding it: format, size, EXIF orientation, and whether it is whole.
+
+Files that cost a decoder far more than their pixels are refused here: a JPEG is decoded again in each of its scans, and a PNG unpacks
+compressed texts that nobody reads (measured: 140 kB take 20 s, 1.5 MB take 1.5 GB).
+"""
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -9,10 +14,19 @@ from typing import NamedTuple
 
 from processing.errors import ImageError
 
+MAX_PARTS = 20_000
+"""Segments and chunks of one file."""
+MAX_SCANS = 50
+"""Of one JPEG; progressive files have about ten."""
+MAX_TEXTS = 12
+"""Of one PNG: texts and colour profiles, which may be compressed."""
+
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _NOT_FRAMES = {0xC4, 0xC8, 0xCC}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_TEXTS = {b"zTXt", b"iTXt", b"iCCP"}
 
 
 class Header(NamedTuple):
@@ -40,7 +54,7 @@ def read(data: bytes) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     size, orientation, at = (0, 0), 1, 2
-    while True:
+    for _ in range(MAX_PARTS):
         if data[at] != 0xFF:
             raise _unreadable("the JPEG file is damaged")
         marker = data[at + 1]
@@ -55,18 +69,39 @@ def _jpeg(data: bytes) -> Header:
         elif marker == 0xE1 and data[body : body + 6] == b"Exif\0\0":
             orientation = _exif_orientation(data[body + 6 : at + 2 + length])
         elif marker == 0xDA:
-            break
+            _check_scans(data, at)
+            return Header("jpeg", *size, orientation)
         elif marker == 0xD9:
             raise _unreadable("the JPEG file holds no picture")
         at += 2 + length
-    if data.find(b"\xff\xd9", body) < 0:  # inside the scan every 0xFF byte is stuffed, so this is the end marker
-        raise _unreadable("the JPEG file is truncated")
-    return Header("jpeg", *size, orientation)
+    raise _unreadable("the JPEG file has too many segments")
+
+
+def _check_scans(data: bytes, at: int) -> None:
+    """From the first scan to the end marker; inside a scan every 0xFF byte is stuffed, so that any marker ends it."""
+    scans = 0
+    for _ in range(MAX_PARTS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            raise _unreadable("the JPEG file is truncated")
+        marker = data[found.start() + 1]
+        if marker == 0xD9:
+            return
+        scans += marker == 0xDA
+        if scans > MAX_SCANS:
+            raise _unreadable(f"the JPEG file has more than {MAX_SCANS} scans")
+        at = found.end()
+        if marker not in _STANDALONE:
+            at += struct.unpack_from(">H", data, at)[0]
+    raise _unreadable("the JPEG file has too many segments")
 
 
 def _png(data: bytes) -> Header:
-    size, orientation = (0, 0), 1
+    size, orientation, texts = (0, 0), 1, 0
     for kind, body in _png_chunks(data):
+        texts += kind in _TEXTS
+        if texts > MAX_TEXTS:
+            raise _unreadable(f"the PNG file has more than {MAX_TEXTS} texts and profiles")
         if kind == b"IHDR":
             size = struct.unpack_from(">II", body)
         elif kind == b"eXIf":
@@ -75,15 +110,18 @@ def _png(data: bytes) -> Header:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    view, at, kind = memoryview(data), len(_PNG_MAGIC), b""
-    while kind != b"IEND":
+    view, at = memoryview(data), len(_PNG_MAGIC)
+    for _ in range(MAX_PARTS):
         length, kind = struct.unpack_from(">I4s", data, at)
         body = view[at + 8 : at + 8 + length]
         (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
         if zlib.crc32(view[at + 4 : at + 8 + length]) != checksum:
             raise _unreadable("the PNG file is damaged")
         yield kind, body
+        if kind == b"IEND":
+            return
         at += 12 + length
+    raise _unreadable("the PNG file has too many chunks")
 
 
 def _webp(data: bytes) -> Header:
@@ -91,7 +129,9 @@ def _webp(data: bytes) -> Header:
     if len(data) < stored + 8:
         raise _unreadable("the WebP file is truncated")
     size, orientation, at = (0, 0), 1, 12
-    while at + 8 <= stored + 8:
+    for _ in range(MAX_PARTS):
+        if at + 8 > stored + 8:
+            return Header("webp", *size, orientation)
         kind, length = struct.unpack_from("<4sI", data, at)
         body = data[at + 8 : at + 8 + length]
         if kind in _WEBP_SIZES and size == (0, 0):
@@ -99,7 +139,7 @@ def _webp(data: bytes) -> Header:
         elif kind == b"EXIF":
             orientation = _exif_orientation(body.removeprefix(b"Exif\0\0"))
         at += 8 + length + length % 2
-    return Header("webp", *size, orientation)
+    raise _unreadable("the WebP file has too many chunks")
 
 
 def _vp8x(body: bytes) -> tuple[int, int]:

@@ -12,6 +12,9 @@ from processing.geometry import CROP_OFFSETS, METHODS, Resize
 from processing.kernels import REFERENCE
 
 SCHEMA_VERSION = 1
+MAX_SIDE = 4096
+MAX_DETECTIONS = 3000
+MAX_TOP_K = 1000
 T = TypeVar("T")
 Triple = tuple[float, float, float]
 
@@ -104,7 +107,7 @@ class Section:
         if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise MetadataError(self.field(name), "must be [height, width]")
         pair = Section({"0": value[0], "1": value[1]}, self.field(name))
-        return pair.integer("0", 0, 1), pair.integer("1", 0, 1)
+        return pair.integer("0", 0, 1, MAX_SIDE), pair.integer("1", 0, 1, MAX_SIDE)
 
     def triple(self, name: str, default: Triple) -> Triple:
         value = self._get(name, default)
@@ -174,11 +177,11 @@ def read_post(root: Section) -> Post:
         decoder=part.one_of("decoder", (*CLASSIFIERS, *DETECTORS)),
         confidence=nms.number("confidence_threshold", 0.25, 0, 1),
         iou=nms.number("iou_threshold", 0.45, 0, 1),
-        max_detections=nms.integer("max_detections", 300, 1),
+        max_detections=nms.integer("max_detections", 300, 1, MAX_DETECTIONS),
         nms_enabled=nms.flag("enabled", False),
         nms_embedded=nms.flag("embedded", False),
         class_agnostic=nms.flag("class_agnostic", False),
-        top_k=part.integer("top_k", 5, 1),
+        top_k=part.integer("top_k", 5, 1, MAX_TOP_K),
     )
 
 
