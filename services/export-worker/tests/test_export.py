@@ -194,17 +194,27 @@ def test_golden_vectors_can_be_replayed(case: Callable[[str], Case], tmp_path: P
 
 
 @pytest.mark.parametrize("target", ["onnx", "torchscript"])
-def test_a_head_without_suppression_is_exported_as_such(tmp_path: Path, target: str):
+def test_a_model_of_two_heads_predicts_by_the_one_that_its_trainer_takes(tmp_path: Path, target: str):
     made = export(
         tmp_path, _yolo(tmp_path, "yolo26n.yaml", TaskType.OBJECT_DETECTION), target, {"image_size": [96, 96]}
     )
+
+    assert made.metadata.postprocessing.decoder is Decoder.YOLO_V8
+    assert made.metadata.postprocessing.nms.enabled
+    assert made.metadata.parity.predictions_source > 0
+
+
+@pytest.mark.parametrize("target", ["onnx", "torchscript"])
+def test_a_head_without_suppression_is_exported_as_such(tmp_path: Path, target: str):
+    case = _yolo(tmp_path, "yolo26n.yaml", TaskType.OBJECT_DETECTION, one_to_one=True)
+    made = export(tmp_path, case, target, {"image_size": [96, 96]})
 
     assert made.metadata.postprocessing.decoder is Decoder.YOLO_END2END
     assert not made.metadata.postprocessing.nms.enabled
     assert made.metadata.parity.predictions_source > 0
 
 
-def _yolo(folder: Path, name: str, task: TaskType) -> Case:
+def _yolo(folder: Path, name: str, task: TaskType, *, one_to_one: bool = False) -> Case:
     from ultralytics import YOLO
 
     made = YOLO(name)
@@ -214,6 +224,9 @@ def _yolo(folder: Path, name: str, task: TaskType) -> Case:
         for layer in branch or ():
             layer[-1].bias.data.normal_(-3, 1)
             layer[-1].weight.data.mul_(4)
+    if one_to_one:
+        heads.end2end = True
+        made.model.fuse(verbose=False)
     checkpoint = folder / f"{Path(name).stem}.pt"
     made.save(checkpoint)
     return Case(checkpoint=checkpoint, framework=Framework.ULTRALYTICS, task=task, model=Path(name).stem)

@@ -117,21 +117,24 @@ def _set_dynamic(module: torch.nn.Module) -> None:
 
 
 class UltralyticsSource:
-    """The checkpoint behind Ultralytics' predictor: fixed-size letterbox, its own NMS (or its NMS-free head)."""
+    """The checkpoint behind Ultralytics' predictor, with the defaults of its predict mode but for a letterbox of fixed size.
+
+    A model with two heads (YOLO26, YOLOv10) predicts by its one-to-many head and NMS unless told otherwise (`nms` in Ultralytics' default.yaml);
+    the NMS-free head is taken where fusion has left no other.
+    """
 
     def __init__(self, model: Any, size: tuple[int, int]) -> None:
         self.task = model.task
-        self.end2end = getattr(model.model[-1], "one2one_cv2", None) is not None
         self.size = size
         overrides = {
             "task": self.task, "mode": "predict", "imgsz": list(size), "rect": False, "batch": 1, "device": "cpu",
             "save": False, "verbose": False, "conf": CONFIDENCE, "iou": IOU, "max_det": MAX_DETECTIONS,
-            "nms": False if self.end2end else None,
         }  # fmt: skip
         self.predictor = PREDICTORS[self.task](overrides=overrides)
         self.predictor.setup_model(model, verbose=False)
         self.predictor.done_warmup = True
         self.model = self.predictor.model.model
+        self.end2end = bool(getattr(self.model.model[-1], "end2end", False))
         self._seen: dict[str, Any] = {}
         self.model.register_forward_pre_hook(self._before)
         self.model.register_forward_hook(self._after)
