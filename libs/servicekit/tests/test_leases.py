@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from servicekit.bus import Bus
-from servicekit.leases import Busy, Done, Lease, LeaseLost, LeaseRecord, Leases
+from servicekit.leases import KEEP, Busy, Done, Lease, LeaseLost, LeaseRecord, Leases
 
 pytestmark = pytest.mark.integration
 
@@ -80,3 +80,10 @@ async def test_buckets_are_made_bound_and_updated(bus: Bus) -> None:
     await bucket.put("a", b"1")
     assert (await (await bus.kv("workers", ttl=60, memory=True)).get("a")).value == b"1"
     assert (await (await bus.kv("workers", ttl=60, memory=True)).status()).ttl == 60
+
+
+async def test_old_leases_are_forgotten_whoever_opens_the_bucket(bus: Bus) -> None:
+    """Who only looks into the bucket does not say how long it keeps; `Leases` does, also for one made before."""
+    await bus.kv("leases")
+    await Leases(bus).take("a", "me")
+    assert (await (await bus.kv("leases")).status()).ttl == KEEP.total_seconds()

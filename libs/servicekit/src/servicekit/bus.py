@@ -230,7 +230,7 @@ class Bus:
             await run()
 
     async def kv(self, bucket: str, *, ttl: timedelta | float | None = None, memory: bool = False) -> KeyValue:
-        """The key-value bucket, created where missing; `ttl` in seconds or a timedelta."""
+        """The key-value bucket, created where missing; `ttl` in seconds or a timedelta, None: as it is."""
         return await declare_bucket(self.jetstream, bucket, ttl=ttl, memory=memory)
 
     async def _start_reactions(self) -> None:

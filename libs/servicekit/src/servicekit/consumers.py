@@ -64,7 +64,10 @@ def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
 async def declare_bucket(
     jetstream: JetStreamContext, bucket: str, *, ttl: timedelta | float | None = None, memory: bool = False
 ) -> KeyValue:
-    """The key-value bucket, made where missing and its time to live updated; one revision is kept per key."""
+    """The key-value bucket, made where missing and its time to live updated; one revision is kept per key.
+
+    `ttl` None leaves that of an existing bucket as it is; a new one keeps its keys for ever.
+    """
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     storage = StorageType.MEMORY if memory else StorageType.FILE
     try:
@@ -75,9 +78,9 @@ async def declare_bucket(
         if error.err_code != _STREAM_EXISTS:
             raise
     info = await jetstream.stream_info(f"KV_{bucket}")
-    if (info.config.max_age or 0) != (seconds or 0):
-        window = min(DUPLICATE_WINDOW_S, seconds or DUPLICATE_WINDOW_S)
-        await jetstream.update_stream(info.config.evolve(max_age=seconds or 0, duplicate_window=window))
+    if seconds is not None and (info.config.max_age or 0) != seconds:
+        window = min(DUPLICATE_WINDOW_S, seconds)
+        await jetstream.update_stream(info.config.evolve(max_age=seconds, duplicate_window=window))
     return await jetstream.key_value(bucket)
 
 

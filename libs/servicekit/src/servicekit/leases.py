@@ -7,6 +7,7 @@ every earlier holder's next `heartbeat`, `still_mine` or `complete` fail. `failu
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Literal
 from uuid import uuid4
 
@@ -19,6 +20,8 @@ from contracts.subjects import LEASES
 from servicekit.bus import Bus
 
 STALE_S = 30.0
+KEEP = timedelta(days=30)
+"""A key that nobody has written for so long is forgotten, or the bucket would grow for ever: by then no export is on the bus any more."""
 State = Literal["running", "released", "done"]
 
 
@@ -115,7 +118,7 @@ class Leases:
 
     async def take(self, key: str, owner: str) -> Lease | Busy | Done:
         """Take the key if it is new, released or stale; `key` has letters, digits and `-_/=.` only."""
-        bucket = self._bucket or await self._bus.kv(self._bucket_name)
+        bucket = self._bucket or await self._bus.kv(self._bucket_name, ttl=KEEP)
         self._bucket = bucket
         try:
             entry = await bucket.get(key)
