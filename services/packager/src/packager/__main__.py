@@ -2,7 +2,7 @@
 
 import sys
 
-from contracts.errors import Permanent
+from contracts.errors import ModelportError
 from packager.app import SERVICE, run_app
 from packager.settings import Settings
 from servicekit import process, settings, telemetry
@@ -22,5 +22,5 @@ async def main() -> None:
 if __name__ == "__main__":
     try:
         process.run(main())
-    except Permanent as error:
+    except ModelportError as error:
         sys.exit(f"{SERVICE}: {error.message}")
