@@ -10,10 +10,10 @@ import pytest
 
 from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1
 from contracts.vocabulary import Framework
-from export_worker.job_dir import JobDir, delete
-from export_worker.sandbox import MIB, Limits, Sandbox, make, separate_uid
-from export_worker.step_log import StepLog
-from export_worker.steps import Step
+from export_worker.sandbox.bubblewrap import MIB, Limits, Sandbox, make, separate_uid
+from export_worker.sandbox.job_dir import JobDir, delete
+from export_worker.sandbox.step_log import StepLog
+from export_worker.sandbox.steps import Step
 from servicekit import replay
 from servicekit.bus import Bus
 from servicekit.objects import ObjectStore

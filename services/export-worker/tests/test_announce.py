@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from contracts.vocabulary import ExportFormat, Framework
 from export_worker.announce import missing_modules, probe, taken_formats
-from export_worker.sandbox import SandboxState
+from export_worker.sandbox.bubblewrap import SandboxState
 
 BOX = SandboxState(available=True, description="bubblewrap")
 BOTH = (ExportFormat.ONNX, ExportFormat.TORCHSCRIPT)

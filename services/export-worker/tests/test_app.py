@@ -16,8 +16,8 @@ from contracts.events import (
 )
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat
-from export_worker import watch
-from export_worker.sandbox import SandboxState
+from export_worker.sandbox import watch
+from export_worker.sandbox.bubblewrap import SandboxState
 from servicekit.bus import Bus
 from servicekit.servers import free_ports
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Permanent
-from export_worker.archive import MAX_ENTRIES, unpack
+from export_worker.frameworks.archive import MAX_ENTRIES, unpack
 
 CONFIG = ("config.json", b"{}")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from contracts.vocabulary import Framework, TaskType
-from export_worker.checkpoints import sniff
+from export_worker.frameworks.checkpoints import sniff
 
 from .exporting import Samples, case, refused
 

@@ -11,7 +11,7 @@ import pytest
 from contracts.errors import Permanent
 from contracts.vocabulary import ExportStage
 from export_worker.child import describe
-from export_worker.gate import ParityError
+from export_worker.parity.gate import ParityError
 from samples.cache import Sample
 
 from .exporting import Case, job_folder

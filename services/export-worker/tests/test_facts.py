@@ -13,7 +13,7 @@ from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, ExportStage, Framework, TaskType
 from export_worker import facts
 from export_worker.facts import SHARES, ProgressFeed, percent
-from export_worker.messages import Progress
+from export_worker.sandbox.messages import Progress
 
 RUN = ExportRun(
     request=ExportRequestedV1(

@@ -12,9 +12,9 @@ from onnx import numpy_helper
 
 from contracts.model_package import Normalize
 from contracts.vocabulary import ResizeMethod
-from export_worker.gate import ParityError
 from export_worker.loaded import Work
-from export_worker.parity import verify
+from export_worker.parity.verify import verify
+from export_worker.parity.gate import ParityError
 from export_worker.runtimes.onnx_layers import module_of
 from samples.cache import Sample
 

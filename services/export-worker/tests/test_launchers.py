@@ -14,9 +14,9 @@ from contracts.events import ExportRequestedV1
 from contracts.execution import ExportRun
 from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, Framework, TaskType
-from export_worker import watch
 from export_worker.launchers import Launcher, RunHandle, RunState
 from export_worker.launchers.subprocess import NICE, SubprocessLauncher, clean
+from export_worker.sandbox import watch
 
 SCRIPT = """
 import json, os, signal, sys, time

@@ -4,8 +4,8 @@ import pytest
 
 from contracts.vocabulary import ExportFormat
 from export_worker.loaded import Found
-from export_worker.matching import Match, match
-from export_worker.tolerances import tolerance
+from export_worker.parity.matching import Match, match
+from export_worker.parity.tolerances import tolerance
 
 LIMITS = tolerance(ExportFormat.ONNX)
 BOX = (10.0, 10.0, 50.0, 40.0)

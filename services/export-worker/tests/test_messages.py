@@ -6,7 +6,7 @@ import pytest
 
 from contracts.errors import ERRORS
 from contracts.vocabulary import ExportStage
-from export_worker.messages import STEP_CODES, Done, Failed, Progress, Ready, parse, printable, verdict
+from export_worker.sandbox.messages import STEP_CODES, Done, Failed, Progress, Ready, parse, printable, verdict
 
 
 def line(**fields: object) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from contracts.errors import Permanent
-from export_worker import onnx_guard
+from export_worker.sandbox import onnx_guard
 
 Change = Callable[[ModelProto], object]
 

@@ -14,8 +14,8 @@ from contracts.execution import ExportRun
 from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker.fetch import Checkpoint
-from export_worker.job_dir import JobDir
-from export_worker.outputs import MAX_BYTES, collect, take
+from export_worker.sandbox.job_dir import JobDir
+from export_worker.sandbox.outputs import MAX_BYTES, collect, take
 
 GOLDEN = Path(__file__).parents[3] / "libs/contracts/tests/golden/export.models.exported.v1.json"
 REAL = {"sha256": "5" * 64, "size_bytes": 77}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from export_worker.pictures import golden_indices, pictures
+from export_worker.parity.pictures import golden_indices, pictures
 
 
 def test_half_of_32_pictures_are_not_square():

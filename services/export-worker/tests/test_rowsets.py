@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from contracts.vocabulary import Decoder, ExportFormat
-from export_worker.compare import Comparison
-from export_worker.rowsets import align, candidates, nearest_rows
-from export_worker.tolerances import tolerance
+from export_worker.parity.compare import Comparison
+from export_worker.parity.rowsets import align, candidates, nearest_rows
+from export_worker.parity.tolerances import tolerance
 
 LIMITS = tolerance(ExportFormat.ONNX)
 

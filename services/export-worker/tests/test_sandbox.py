@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from export_worker import sandbox, seccomp, watch
-from export_worker.job_dir import Home, JobDir, delete
-from export_worker.sandbox import MIB, Limits, make
+from export_worker.sandbox import bubblewrap, seccomp, watch
+from export_worker.sandbox.bubblewrap import MIB, Limits, make
+from export_worker.sandbox.job_dir import Home, JobDir, delete
 
 
 def pairs(argv: list[str], flag: str) -> list[str]:
@@ -33,12 +33,12 @@ def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: int | None)
 
 def test_only_packages_are_shown_not_the_checkout(tmp_path: Path) -> None:
     shown = make("/usr/bin/bwrap", own_uid=None).binds
-    assert any(Path(path) in Path(sandbox.__file__).parents for path in shown)
+    assert any(Path(path) in Path(bubblewrap.__file__).parents for path in shown)
     assert not any((Path(path) / ".git").exists() for path in shown)
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
-    box, state = sandbox.detect({"PATH": str(tmp_path)})
+    box, state = bubblewrap.detect({"PATH": str(tmp_path)})
     assert box is None
     assert state.description.startswith("not installed: bwrap, setpriv, prlimit; install")
 
@@ -55,7 +55,7 @@ def test_a_missing_program_is_named(tmp_path: Path) -> None:
 )
 def test_the_user_id_is_one_that_exists_here(tmp_path: Path, uid_map: str, expected: int | None) -> None:
     (tmp_path / "map").write_text(uid_map)
-    chosen = sandbox.separate_uid(str(tmp_path / "map"))
+    chosen = bubblewrap.separate_uid(str(tmp_path / "map"))
     assert chosen == (None if expected is None else expected + os.getpid() % (1 << 30 if expected > 10**8 else 40_000))
 
 
@@ -63,7 +63,7 @@ def test_a_sandbox_that_does_not_work_says_why(tmp_path: Path) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
     broken.chmod(0o755)
-    box, state = sandbox.detect({"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    box, state = bubblewrap.detect({"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert box is None
     assert "No permissions to create a new namespace" in state.description
 

@@ -4,7 +4,7 @@ import pytest
 
 from contracts.errors import Permanent
 from contracts.vocabulary import ExportFormat, Framework
-from export_worker.sandbox import MIB
+from export_worker.sandbox.bubblewrap import MIB
 from export_worker.settings import WorkerSettings, load, load_run
 
 NEEDED = {

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from export_worker.step_log import StepLog
+from export_worker.sandbox.step_log import StepLog
 
 
 def write(path: Path, limit: int, *pieces: bytes) -> bytes:

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from contracts.vocabulary import ExportStage
-from export_worker import watch
-from export_worker.job_dir import JobDir
-from export_worker.messages import Progress
-from export_worker.steps import Outcome, Step
+from export_worker.sandbox import watch
+from export_worker.sandbox.job_dir import JobDir
+from export_worker.sandbox.messages import Progress
+from export_worker.sandbox.steps import Outcome, Step
 
 from .conftest import SMALL
 

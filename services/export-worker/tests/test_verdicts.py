@@ -2,9 +2,9 @@
 
 import pytest
 
-from export_worker.messages import Failed
-from export_worker.sandbox import MIB, Limits
-from export_worker.verdicts import Broken, explain, signal_of
+from export_worker.sandbox.bubblewrap import MIB, Limits
+from export_worker.sandbox.messages import Failed
+from export_worker.sandbox.verdicts import Broken, explain, signal_of
 
 LIMITS = Limits(memory_bytes=512 * MIB, wall_s=60)
 TOLD = Failed(code="parity_failed", message="it differs", stage="verify")

@@ -3,7 +3,7 @@
 import asyncio
 
 from contracts.vocabulary import Framework
-from export_worker.warm import WarmKeeper
+from export_worker.launchers.warm import WarmKeeper
 
 
 class CountingLauncher:

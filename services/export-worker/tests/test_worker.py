@@ -16,7 +16,7 @@ from contracts.events import (
     ModelExportedV1,
 )
 from contracts.vocabulary import ExportStage, Framework
-from export_worker import watch
+from export_worker.sandbox import watch
 from servicekit.leases import Lease, Leases
 from servicekit.servers import free_ports
 

@@ -151,7 +151,7 @@ def make_metadata(*, detects: bool, export_format: v.ExportFormat, names: tuple[
 
 
 def write_goldens(path: Path, metadata: mp.ModelMetadata, model: Path) -> None:
-    """The layout of export_worker.goldens."""
+    """The layout of export_worker.parity.goldens."""
     pipeline = Pipeline.from_metadata(msgspec.to_builtins(metadata))
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     arrays: dict[str, np.ndarray] = {}

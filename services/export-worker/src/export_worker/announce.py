@@ -13,7 +13,7 @@ import nats.errors
 from contracts.capabilities import EXECUTED_FORMATS, Availability, WorkerAnnouncement
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, Framework
-from export_worker.sandbox import SandboxState
+from export_worker.sandbox.bubblewrap import SandboxState
 from servicekit import tasks
 from servicekit.bus import Bus
 

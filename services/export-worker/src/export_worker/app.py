@@ -9,14 +9,14 @@ from pathlib import Path
 
 from contracts.errors import Transient
 from contracts.events import ExportCancelledV1, ExportRequestedV1
-from export_worker import sandbox
 from export_worker.announce import Announcer, probe, taken_formats
-from export_worker.job_dir import Home
 from export_worker.launchers.subprocess import SubprocessLauncher
+from export_worker.launchers.warm import WarmKeeper
 from export_worker.reactions import Exports
-from export_worker.sandbox import SandboxState
+from export_worker.sandbox import bubblewrap
+from export_worker.sandbox.bubblewrap import SandboxState
+from export_worker.sandbox.job_dir import Home
 from export_worker.settings import Settings
-from export_worker.warm import WarmKeeper
 from servicekit import replay
 from servicekit.bus import Bus
 from servicekit.health import HealthServer
@@ -130,6 +130,6 @@ def build_app(
         bus=Bus(settings.bus.nats_url, "export-worker", telemetry),
         store=ObjectStore(settings.s3),
         launcher=launcher or SubprocessLauncher(home.path, environ),
-        state=state or sandbox.detect(environ)[1],
+        state=state or bubblewrap.detect(environ)[1],
         home=home,
     )

@@ -16,7 +16,7 @@ from contracts.execution import ExportRun
 from contracts.keys import ObjectRef
 from contracts.subjects import LEASES
 from contracts.vocabulary import ExportStage
-from export_worker.messages import Progress, printable
+from export_worker.sandbox.messages import Progress, printable
 from servicekit.bus import Bus
 from servicekit.leases import LeaseLost, LeaseRecord
 

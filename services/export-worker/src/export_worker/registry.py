@@ -31,7 +31,7 @@ LAYERS: dict[ExportFormat, str] = {
 """Runtimes that can show what a single layer of an artefact computes."""
 
 BEGIN = "export_worker.loaded:begin"
-VERIFIER = "export_worker.parity:verify"
+VERIFIER = "export_worker.parity.verify:verify"
 
 WARMER = "export_worker.warmup:warm"
 

@@ -29,13 +29,14 @@ from contracts.events import ModelExportedV1
 from contracts.execution import ExportRun
 from contracts.keys import ObjectRef
 from contracts.vocabulary import ExportStage, Framework
-from export_worker import facts, outputs, sandbox
+from export_worker import facts
 from export_worker.fetch import Checkpoint, fetch
-from export_worker.job_dir import JobDir
-from export_worker.outputs import Artefact
+from export_worker.sandbox import bubblewrap, outputs
+from export_worker.sandbox.job_dir import JobDir
+from export_worker.sandbox.outputs import Artefact
+from export_worker.sandbox.step_log import StepLog
+from export_worker.sandbox.steps import CHILD, Outcome, Step
 from export_worker.settings import RunSettings, load_run
-from export_worker.step_log import StepLog
-from export_worker.steps import CHILD, Outcome, Step
 from servicekit import telemetry
 from servicekit.bus import Bus
 from servicekit.leases import LeaseLost
@@ -64,7 +65,7 @@ class Room:
     """Where a run works before and after it knows its job: its folders, its log and its sandboxed step."""
 
     def __init__(self, settings: RunSettings, environ: Mapping[str, str], command: tuple[str, ...]) -> None:
-        box, state = sandbox.detect(environ)
+        box, state = bubblewrap.detect(environ)
         if box is None:
             raise Transient("sandbox_unavailable", f"This worker has no sandbox: {state.description}.")
         limits = settings.worker.limits(settings.worker.step_timeout_s)

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from contracts.vocabulary import ExportFormat, Framework
-from export_worker.sandbox import MIB, Limits
+from export_worker.sandbox.bubblewrap import MIB, Limits
 from servicekit import settings
 from servicekit.settings import BusSettings, HttpSettings, S3Settings
 

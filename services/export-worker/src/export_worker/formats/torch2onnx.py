@@ -14,12 +14,12 @@ from contracts.export_options import OnnxOptions
 from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.vocabulary import ExportFormat
-from export_worker.checkpoints import error_line
 from export_worker.formats.axes import DynamicAxes, dynamic_axes
-from export_worker.graph import Embedding, dry_run
+from export_worker.formats.graph import Embedding, dry_run
+from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Loaded, Work
+from export_worker.parity.tolerances import tolerance
 from export_worker.runtimes.onnx import OnnxRuntime
-from export_worker.tolerances import tolerance
 
 INPUT = "images"
 MAX_IR_VERSION = 10

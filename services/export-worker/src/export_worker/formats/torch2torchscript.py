@@ -12,8 +12,8 @@ from contracts.export_options import TorchScriptOptions
 from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.vocabulary import ExportFormat
-from export_worker.checkpoints import error_line
-from export_worker.graph import Embedding, dry_run
+from export_worker.formats.graph import Embedding, dry_run
+from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Work
 
 INPUT = "images"

@@ -16,9 +16,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from contracts.errors import Permanent
 from contracts.events.export import ExportRequestedV1
-from export_worker.archive import unpack
-from export_worker.checkpoints import ORIGINS, class_names, error_line, sniff
 from export_worker.frameworks import processors
+from export_worker.frameworks.archive import unpack
+from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, sniff
 from export_worker.frameworks.timm import TOP_K, classification
 from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
 

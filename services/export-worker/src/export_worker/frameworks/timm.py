@@ -17,7 +17,7 @@ from timm.data import create_transform, resolve_data_config
 from contracts.errors import Permanent
 from contracts.model_package import Nms, OutputFormat, Postprocessing
 from contracts.vocabulary import Decoder, Framework
-from export_worker.checkpoints import ORIGINS, class_names, error_line, image_size, sniff
+from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, image_size, sniff
 from export_worker.frameworks.transforms import read_transforms
 from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
 

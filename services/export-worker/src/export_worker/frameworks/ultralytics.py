@@ -30,7 +30,7 @@ from contracts.model_package import (
     TensorFormat,
 )
 from contracts.vocabulary import Decoder, Framework, Kernel, ResizeMethod, TaskType
-from export_worker.checkpoints import ORIGINS, class_names, error_line, image_size, sniff
+from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, image_size, sniff
 from export_worker.frameworks.transforms import read_transforms
 from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
 

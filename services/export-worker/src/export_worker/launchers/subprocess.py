@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from contracts.execution import ExportRun
 from contracts.vocabulary import Framework
-from export_worker import watch
-from export_worker.job_dir import LOG, delete
 from export_worker.launchers import Remains, RunHandle, RunState
 from export_worker.run import PARENT, RUN_DIR, Exit
+from export_worker.sandbox import watch
+from export_worker.sandbox.job_dir import LOG, delete
 from export_worker.settings import RUN_SETTINGS
 
 COMMAND = (sys.executable, "-m", "export_worker.run")

@@ -6,8 +6,8 @@ import onnx
 import onnxruntime
 from torch.nn.modules.batchnorm import _NormBase
 
-from export_worker.divergence import LayerPair, SourceLayer
 from export_worker.loaded import Array, Artefact
+from export_worker.parity.divergence import LayerPair, SourceLayer
 
 
 def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> Iterator[LayerPair]:

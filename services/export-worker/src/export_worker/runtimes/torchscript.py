@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from export_worker.divergence import LayerPair, SourceLayer
 from export_worker.loaded import Array, Artefact
+from export_worker.parity.divergence import LayerPair, SourceLayer
 
 
 class TorchScriptRuntime:

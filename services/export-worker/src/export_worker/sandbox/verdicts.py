@@ -4,8 +4,8 @@ import signal
 from enum import StrEnum
 
 from contracts.errors import ERRORS, ErrorInfo
-from export_worker.messages import Failed, verdict
-from export_worker.sandbox import MIB, Limits
+from export_worker.sandbox.bubblewrap import MIB, Limits
+from export_worker.sandbox.messages import Failed, verdict
 
 NO_MEMORY = ("MemoryError", "can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from export_worker.loaded import Array, Artefact, Found, Loaded, Picture, Runtime, SourceRun
-from export_worker.rowsets import candidates
+from export_worker.parity.rowsets import candidates
 from processing.geometry import Geometry
 from processing.pipeline import Pipeline
 

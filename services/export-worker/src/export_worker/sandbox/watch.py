@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from export_worker.sandbox import Limits
+from export_worker.sandbox.bubblewrap import Limits
 
 MAX_ENTRIES = 100_000
 FREE_FLOOR = 512 << 20

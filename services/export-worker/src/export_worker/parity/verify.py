@@ -10,14 +10,15 @@ import numpy as np
 from contracts.keys import METADATA, PARITY_REPORT
 from contracts.model_package import Performance
 from contracts.vocabulary import Proof
-from export_worker import describe, divergence, gate, goldens, registry
-from export_worker.candidate import Candidate, Trial
-from export_worker.compare import Comparison
+from export_worker import describe, registry
 from export_worker.loaded import Found, Runtime, Work
-from export_worker.matching import Match, match
-from export_worker.pictures import pictures
-from export_worker.report import InputReport, ParityReport
-from export_worker.tolerances import Tolerance, tolerance
+from export_worker.parity import divergence, gate, goldens
+from export_worker.parity.candidate import Candidate, Trial
+from export_worker.parity.compare import Comparison
+from export_worker.parity.matching import Match, match
+from export_worker.parity.pictures import pictures
+from export_worker.parity.report import InputReport, ParityReport
+from export_worker.parity.tolerances import Tolerance, tolerance
 from processing.pipeline import Pipeline
 
 LOW_CONFIDENCE = 0.01

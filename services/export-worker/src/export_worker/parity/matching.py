@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export_worker.loaded import Found
-from export_worker.tolerances import Tolerance
+from export_worker.parity.tolerances import Tolerance
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from contracts.keys import GOLDENS
-from export_worker.candidate import Trial
 from export_worker.loaded import Array
-from export_worker.pictures import golden_indices
+from export_worker.parity.candidate import Trial
+from export_worker.parity.pictures import golden_indices
 from processing.pipeline import Pipeline
 
 EPOCH = (1980, 1, 1, 0, 0, 0)

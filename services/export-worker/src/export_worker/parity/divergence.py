@@ -8,8 +8,8 @@ import torch
 
 from export_worker import registry
 from export_worker.loaded import Array, Artefact
-from export_worker.report import Divergence
-from export_worker.tolerances import Tolerance
+from export_worker.parity.report import Divergence
+from export_worker.parity.tolerances import Tolerance
 
 
 class SourceLayer(NamedTuple):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contracts.errors import Permanent
 from contracts.model_package import ParitySummary
 from contracts.vocabulary import Proof
-from export_worker.compare import Comparison
-from export_worker.matching import Match
-from export_worker.report import Failure, InputReport, ParityReport
-from export_worker.tolerances import Tolerance
+from export_worker.parity.compare import Comparison
+from export_worker.parity.matching import Match
+from export_worker.parity.report import Failure, InputReport, ParityReport
+from export_worker.parity.tolerances import Tolerance
 
 
 class ParityError(Permanent):

@@ -13,10 +13,10 @@ from contracts.execution import ExportRun
 from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PARITY_REPORT
 from contracts.model_package import ModelInfo, ModelMetadata
 from contracts.vocabulary import ExportFormat, Proof
-from export_worker import onnx_guard
 from export_worker.fetch import Checkpoint
-from export_worker.job_dir import OUTPUT, JobDir
-from export_worker.sandbox import MIB
+from export_worker.sandbox import onnx_guard
+from export_worker.sandbox.bubblewrap import MIB
+from export_worker.sandbox.job_dir import OUTPUT, JobDir
 
 TAKEN = "taken"
 MAX_BYTES: dict[str, int] = {METADATA: 1 * MIB, PARITY_REPORT: 1 * MIB, GOLDENS: 64 * MIB}

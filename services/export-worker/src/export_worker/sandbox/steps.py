@@ -12,12 +12,12 @@ from msgspec import Struct
 
 from contracts.errors import ErrorInfo
 from contracts.vocabulary import ExportStage, Framework
-from export_worker import seccomp, watch
-from export_worker.job_dir import JobDir
-from export_worker.messages import MAX_LINE, Done, Failed, Progress, Ready, parse
-from export_worker.sandbox import MIB, Limits, Sandbox
-from export_worker.step_log import StepLog
-from export_worker.verdicts import Broken, explain
+from export_worker.sandbox import seccomp, watch
+from export_worker.sandbox.bubblewrap import MIB, Limits, Sandbox
+from export_worker.sandbox.job_dir import JobDir
+from export_worker.sandbox.messages import MAX_LINE, Done, Failed, Progress, Ready, parse
+from export_worker.sandbox.step_log import StepLog
+from export_worker.sandbox.verdicts import Broken, explain
 
 CHILD = (sys.executable, "-m", "export_worker.child")
 MEMORY_PERIOD_S = 0.2

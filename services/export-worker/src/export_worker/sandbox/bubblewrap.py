@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from export_worker import seccomp
+from export_worker.sandbox import seccomp
 
 JOB = "/job"
 TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108  (the sandbox' own, private to one job)
@@ -227,7 +227,7 @@ def _resource_limits(limits: Limits) -> list[str]:
 
 def _try(sandbox: Sandbox) -> str:
     """Run the interpreter inside; the reason why that fails, or nothing."""
-    from export_worker.job_dir import JobDir
+    from export_worker.sandbox.job_dir import JobDir
 
     limits = Limits(memory_bytes=512 * MIB, wall_s=PROBE_TIMEOUT_S)
     try:

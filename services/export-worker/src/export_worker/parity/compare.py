@@ -5,8 +5,8 @@ import numpy.typing as npt
 
 from contracts.model_package import OutputParity
 from contracts.vocabulary import Decoder
-from export_worker.rowsets import align
-from export_worker.tolerances import Tolerance
+from export_worker.parity.rowsets import align
+from export_worker.parity.tolerances import Tolerance
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from contracts.errors import Permanent
 from contracts.export_options import ExportOptions
 from contracts.model_package import Normalize, Postprocessing, Preprocessing
 from contracts.vocabulary import Decoder
-from export_worker.checkpoints import error_line
+from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Loaded
 
 EMBEDDED_CONFIDENCE = 0.001

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from contracts.model_package import ParitySummary
 from contracts.vocabulary import ExportFormat, Proof
-from export_worker.tolerances import Tolerance
+from export_worker.parity.tolerances import Tolerance
 
 
 class InputReport(Struct, frozen=True, kw_only=True):

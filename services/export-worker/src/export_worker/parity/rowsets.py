@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from export_worker.tolerances import Tolerance
+from export_worker.parity.tolerances import Tolerance
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

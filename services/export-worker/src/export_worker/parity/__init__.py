@@ -1,0 +1,1 @@
+"""The gate: source and artefact compared on the same pictures, and the verdict with its evidence."""
