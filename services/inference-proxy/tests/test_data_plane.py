@@ -1,7 +1,9 @@
 """The path of a picture around a double of Triton."""
 
+import threading
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ from numpy.typing import NDArray
 
 from contracts.errors import Permanent, Transient
 from contracts.model_package import Nms
+from inference_proxy import data_plane
 from inference_proxy.bodies import InferRequest, Thresholds
 from inference_proxy.data_plane import DataPlane, Inference
 from inference_proxy.images import ImageLimits
-from inference_proxy.served import ServedModel, serve
+from inference_proxy.served import COPIES, FREE_ANSWER_BYTES, HEAD_BYTES, ServedModel, serve
 
+USER = UUID(int=7)
 LIMITS = ImageLimits(max_bytes=1 << 20, max_pixels=1_000_000)
 BOXES = np.array([[[8, 8.5, 24], [8, 8, 8], [8, 8, 8], [8, 8, 8], [0.9, 0.8, 0], [0, 0, 0.3], [0, 0, 0]]], np.float32)
 
@@ -48,7 +52,7 @@ async def infer(
     plane = DataPlane(triton, LIMITS, threads=1)
     try:
         request = InferRequest(image=image or kit.picture("red", (64, 32)), thresholds=Thresholds(**given))
-        return await plane.infer(served, request, admitted)
+        return await plane.infer(served, request, admitted, user_id=USER)
     finally:
         plane.close()
 
@@ -126,7 +130,7 @@ async def test_nobody_asks_the_model_for_a_request_that_is_not_admitted(kit: Mod
     plane = DataPlane(triton, LIMITS, threads=1)
     served = serve(kit.endpoint(model="detector").event, "")
     with pytest.raises(Permanent):
-        await plane.infer(served, InferRequest(image=kit.picture()), refused)
+        await plane.infer(served, InferRequest(image=kit.picture()), refused, user_id=USER)
     plane.close()
     assert not triton.tensors
 
@@ -139,7 +143,55 @@ async def test_orientation_is_ignored_where_the_trainer_ignored_it(kit: ModuleTy
     plane = DataPlane(Triton({"output0": BOXES}), LIMITS, threads=1)
     sizes = []
     for one in (event, replace(event, metadata=replace(event.metadata, preprocessing=ignoring))):
-        found = await plane.infer(serve(one, ""), InferRequest(image=turned), admitted)
+        found = await plane.infer(serve(one, ""), InferRequest(image=turned), admitted, user_id=USER)
         sizes.append((found.width, found.height))
     plane.close()
     assert sizes == [(32, 64), (64, 32)]
+
+
+async def test_a_giant_answer_is_read_off_the_loop_and_a_small_one_on_it(
+    kit: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    real = data_plane._predictions
+
+    def watched(*given: Any) -> Any:
+        seen.append(threading.current_thread().name)
+        return real(*given)
+
+    monkeypatch.setattr(data_plane, "_predictions", watched)
+    await infer(kit, Triton({"output0": BOXES}))
+    await infer(kit, Triton({"output0": np.zeros((1, 7, 100_000), np.float32)}))
+    assert seen[0] == threading.main_thread().name
+    assert seen[1].startswith("picture")
+
+
+async def test_a_strip_is_refused_and_not_made_giant(kit: ModuleType) -> None:
+    from contracts.model_package import Resize
+    from contracts.vocabulary import Kernel, ResizeMethod
+
+    event = kit.endpoint().event
+    pre = event.metadata.preprocessing
+    resize = Resize(
+        method=ResizeMethod.SHORT_SIDE_CROP, size=(224, 224), kernel=Kernel.PIL_BILINEAR, resize_to=(256, 256)
+    )
+    metadata = replace(event.metadata, preprocessing=replace(pre, resize=resize))
+    plane = DataPlane(Triton({}), LIMITS, threads=1)
+    request = InferRequest(image=kit.picture("red", (60_000, 1)))
+    with pytest.raises(Permanent) as caught:
+        await plane.infer(serve(replace(event, metadata=metadata), ""), request, admitted, user_id=USER)
+    plane.close()
+    assert (caught.value.code, caught.value.fields[0].field) == ("image_too_large", "image")
+
+
+def test_what_a_request_holds_is_known_from_the_metadata(kit: ModuleType) -> None:
+    model = serve(kit.endpoint(model="detector").event, "")
+    assert model.answer_bytes == HEAD_BYTES + 7 * 2 * 8
+    assert model.memory_bytes == COPIES * (32 * 32 * 3 * 4 + model.answer_bytes)
+
+
+def test_outputs_of_unknown_size_have_a_bound(kit: ModuleType) -> None:
+    event = kit.endpoint(model="detector").event
+    (spec,) = event.metadata.output_spec.values()
+    free = replace(event.metadata, output_spec={"o": replace(spec, shape=(-1, 7, -1))})
+    assert serve(replace(event, metadata=free), "").answer_bytes == HEAD_BYTES + FREE_ANSWER_BYTES

@@ -8,8 +8,6 @@ page for a single route, and take its share of every request's time and of the i
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import msgspec
@@ -27,6 +25,7 @@ from inference_proxy.keys import KeyCheck
 from inference_proxy.policy import Allowance
 from inference_proxy.quota import Quota, Reservation
 from inference_proxy.rate import RateLimiter
+from inference_proxy.room import Room
 from inference_proxy.routes import Route, RouteTable
 from inference_proxy.served import ServedModel
 from inference_proxy.tracing import RequestTracing, trace_id
@@ -36,7 +35,9 @@ from servicekit.health import Checks, Health, run_checks
 INFER = "/v1/infer/"
 UNCOUNTED = ("rate_limited", "quota_exceeded", "client_gone")
 CLIENT_GONE = 499
-BODIES_BYTES = 256 << 20
+SHARES = 4
+"""How many users can be as busy as one may be at most, before all are told to wait."""
+BODIES_BYTES = 512 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ class Api:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._running = 0
-        self._bytes = 0
+        self._requests = Room(parts.concurrency, max(parts.concurrency // SHARES, 1))
+        self._bodies = Room(BODIES_BYTES, BODIES_BYTES // SHARES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -125,16 +126,10 @@ class Api:
     async def _infer(self, call: Call, started: float) -> Answer:
         """Authenticate, then serve inside a span; permits are fetched while the picture is read and decoded."""
         route = self._parts.keys.authenticate(call.header("authorization"), self._route(call.path))
-        traceparent = route.model.traceparent if route.model is not None else ""
-        span = self._parts.tracing.start(route.deployment_id, call.header("traceparent"), traceparent)
-        if self._running >= self._parts.concurrency:
-            span.end()
-            raise _busy()
-        self._running += 1
-        try:
+        with self._requests.hold(route.access.user_id, 1):
+            traceparent = route.model.traceparent if route.model is not None else ""
+            span = self._parts.tracing.start(route.deployment_id, call.header("traceparent"), traceparent)
             return await self._served(call, route, span, started)
-        finally:
-            self._running -= 1
 
     async def _served(self, call: Call, route: Route, span: Span, started: float) -> Answer:
         inference: Inference | None = None
@@ -145,10 +140,12 @@ class Api:
             reader = reader_of(call.header("content-type"))
             self._parts.rate.check(route.access.user_id, TIERS[route.access.tier].rate_limit_per_minute)
             admission = asyncio.create_task(self._admit(route))
-            with self._room(call.expected_bytes(reader.limit(self._parts.limits))):
+            with self._bodies.hold(route.access.user_id, call.expected_bytes(reader.limit(self._parts.limits))):
                 body = await call.body(reader.limit(self._parts.limits), self._parts.body_timeout_s)
                 request = reader.read(body, call.header("content-type"), call.query, self._parts.limits)
-                found = await self._parts.data_plane.infer(model, request, lambda: _granted(admission))
+                found = await self._parts.data_plane.infer(
+                    model, request, lambda: _granted(admission), user_id=route.access.user_id
+                )
             answer = self._success(model, found, await admission, trace_id(span), started)
             inference, code = found, ""
         except ModelportError as error:
@@ -163,17 +160,6 @@ class Api:
             self._settle(route, admission, inference, code)
             self._parts.tracing.end(span, 200 if inference else _status(code), inference.stages if inference else ())
         return answer
-
-    @contextmanager
-    def _room(self, expected_bytes: int) -> Iterator[None]:
-        """Keeps the bodies of all running requests together below a bound of memory; Transient("unavailable") at it."""
-        if self._bytes + expected_bytes > BODIES_BYTES:
-            raise _busy()
-        self._bytes += expected_bytes
-        try:
-            yield
-        finally:
-            self._bytes -= expected_bytes
 
     async def _admit(self, route: Route) -> Permits:
         limits = TIERS[route.access.tier]
@@ -229,10 +215,6 @@ def _close(admission: "asyncio.Task[Permits]", *, answered: bool) -> None:
     """Settle the month's unit; an error of the admission was told already or was overtaken by another."""
     if not admission.cancelled() and admission.exception() is None:
         admission.result().month.close(answered=answered)
-
-
-def _busy() -> Transient:
-    return Transient("unavailable", "The proxy is busy.", headers={"Retry-After": "1"})
 
 
 def _status(code: str) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+from uuid import UUID
 
 import numpy as np
 from msgspec import Struct
@@ -16,13 +17,20 @@ from numpy.typing import NDArray
 
 from contracts.errors import FieldError, Permanent, Transient
 from inference_proxy.bodies import InferRequest, Thresholds
-from inference_proxy.images import ImageLimits, decode
+from inference_proxy.images import ImageLimits, decode, refused
+from inference_proxy.room import Room
 from inference_proxy.served import ServedModel
-from processing.errors import MetadataError, OptionError
+from processing.errors import ImageError, MetadataError, OptionError
 from processing.geometry import Geometry
 from processing.pipeline import Prediction, Tensor
 
 Arrays = dict[str, NDArray[np.generic]]
+
+TENSOR_BYTES = 2 << 30
+USER_TENSOR_BYTES = 512 << 20
+"""Of tensors and answers that all requests, and those of one user, may hold at once."""
+SMALL_ANSWER_BYTES = 64 << 10
+"""Answers up to this size are read at once: handing them to a thread would take longer."""
 
 
 class InferencePort(Protocol):
@@ -65,36 +73,33 @@ class DataPlane:
         self._triton = triton
         self._limits = limits
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="picture")
+        self._room = Room(TENSOR_BYTES, USER_TENSOR_BYTES)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def infer(
-        self, model: ServedModel, request: InferRequest, admitted: Callable[[], Awaitable[None]]
+        self, model: ServedModel, request: InferRequest, admitted: Callable[[], Awaitable[None]], *, user_id: UUID
     ) -> Inference:
-        """Predictions for one picture.
+        """Predictions for one picture of this user's.
 
         `admitted` is awaited before the model is asked, while permits were fetched in parallel with the decoding. Raises
         Permanent for the picture or a threshold, Transient for the inference server, and what `admitted` raises.
         """
         check_thresholds(model, request.thresholds)
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._pool, self._prepare, model, request.image)
-        await admitted()
-        asked = time.time_ns()
-        outputs = await self._triton.infer(model, prepared.tensor)
-        answered = time.time_ns()
-        try:
-            predictions = model.pipeline.postprocess(
-                outputs,
-                prepared.geometry,
-                confidence=request.thresholds.confidence_threshold,
-                iou=request.thresholds.iou_threshold,
-            )
-        except OptionError as error:
-            raise Permanent("unsupported", str(error), fields=(FieldError(error.field, str(error)),)) from error
-        except MetadataError as error:
-            raise Transient("upstream_failed", "The model's output is not what its metadata says.") from error
+        with self._room.hold(user_id, model.memory_bytes):
+            loop = asyncio.get_running_loop()
+            prepared = await loop.run_in_executor(self._pool, self._prepare, model, request.image)
+            await admitted()
+            asked = time.time_ns()
+            outputs = await self._triton.infer(model, prepared.tensor)
+            answered = time.time_ns()
+            if sum(output.nbytes for output in outputs.values()) <= SMALL_ANSWER_BYTES:
+                predictions = _predictions(model, outputs, prepared.geometry, request.thresholds)
+            else:
+                predictions = await loop.run_in_executor(
+                    self._pool, _predictions, model, outputs, prepared.geometry, request.thresholds
+                )
         stages = [Stage("triton", asked, answered), Stage("postprocess", answered, time.time_ns())]
         height, width = prepared.geometry.source
         return Inference(predictions=predictions, width=width, height=height, stages=prepared.stages + stages)
@@ -103,9 +108,23 @@ class DataPlane:
         started = time.time_ns()
         pixels = decode(image, self._limits, apply_orientation=model.pipeline.format.exif)
         decoded = time.time_ns()
-        tensor, geometry = model.pipeline.preprocess(pixels)
+        try:
+            tensor, geometry = model.pipeline.preprocess(pixels)
+        except ImageError as error:
+            raise refused(error.code, str(error)) from error
         stages = [Stage("decode", started, decoded), Stage("preprocess", decoded, time.time_ns())]
         return _Prepared(tensor, geometry, stages)
+
+
+def _predictions(model: ServedModel, outputs: Arrays, geometry: Geometry, thresholds: Thresholds) -> list[Prediction]:
+    try:
+        return model.pipeline.postprocess(
+            outputs, geometry, confidence=thresholds.confidence_threshold, iou=thresholds.iou_threshold
+        )
+    except OptionError as error:
+        raise Permanent("unsupported", str(error), fields=(FieldError(error.field, str(error)),)) from error
+    except MetadataError as error:
+        raise Transient("upstream_failed", "The model's output is not what its metadata says.") from error
 
 
 def check_thresholds(model: ServedModel, thresholds: Thresholds) -> None:

@@ -76,24 +76,14 @@ class TritonClient:
         if self._session is None:
             raise RuntimeError("use TritonClient as an async context manager")
         async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-            content = await self._bounded(answer.content, answer.content_length)
+            limit = min(model.answer_bytes, self._max_answer_bytes)
+            content = await _bounded(answer.content, answer.content_length, limit)
             if answer.status != 200:
                 raise _refused(answer.status, content, model.name)
             length = answer.headers.get(HEADER_LENGTH, "")
             if not length.isascii() or not length.isdigit():
                 raise TensorError(f"no {HEADER_LENGTH}")
             return model.template.read(content, int(length))
-
-    async def _bounded(self, stream: aiohttp.StreamReader, announced: int | None) -> bytes:
-        if announced is not None and announced > self._max_answer_bytes:
-            raise TensorError(f"an answer of {announced} bytes")
-        parts, total = [], 0
-        async for part in stream.iter_any():
-            total += len(part)
-            if total > self._max_answer_bytes:
-                raise TensorError(f"an answer of more than {self._max_answer_bytes} bytes")
-            parts.append(part)
-        return b"".join(parts)
 
     async def is_ready(self) -> bool:
         """Whether Triton answers at all."""
@@ -104,6 +94,18 @@ class TritonClient:
                 return answer.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
+
+
+async def _bounded(stream: aiohttp.StreamReader, announced: int | None, limit: int) -> bytes:
+    if announced is not None and announced > limit:
+        raise TensorError(f"an answer of {announced} bytes, {limit} were expected")
+    parts, total = [], 0
+    async for part in stream.iter_any():
+        total += len(part)
+        if total > limit:
+            raise TensorError(f"an answer of more than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _refused(status: int, content: bytes, name: str) -> Transient:
