@@ -26,7 +26,9 @@ def _checkout() -> None:
 
 
 def test_no_python_file_is_over_the_ceiling() -> None:
-    long = {str(p.relative_to(ROOT)): n for p in tracked("*.py") if (n := len(p.read_text().splitlines())) > LINE_CEILING}
+    long = {
+        str(p.relative_to(ROOT)): n for p in tracked("*.py") if (n := len(p.read_text().splitlines())) > LINE_CEILING
+    }
     assert not long
 
 
