@@ -135,7 +135,7 @@ async def test_good_requests_pass(site: Site) -> None:
         (b'{"name": "x", "options": {"opset": "high"}}', "options.opset"),
         (b'{"name": "x", "options": {"opset": 3}}', "options.opset"),
         (b'{"name": "x", "options": {"opsett": 3}}', "options.opsett"),
-        (b'{"nome": "x"}', "nome"),
+        (b'{"label": "x"}', "label"),
         (b"{}", "name"),
     ],
 )

@@ -112,3 +112,27 @@ async def test_a_stream_made_anew_is_followed_from_its_start(bus: Bus) -> None:
     expected += await publish(bus, 1)
     await eventually(lambda: seen.events == expected)
     await follower.stop()
+
+
+async def test_a_message_lost_on_its_way_is_asked_for_again(bus: Bus) -> None:
+    """As when the connection breaks after the server has sent it: another reader of the same consumer takes it away."""
+    seen = Seen()
+    busy = asyncio.Event()
+    proceed = asyncio.Event()
+
+    async def handler(event: Event, meta: EventMeta) -> None:
+        await seen(event, meta)
+        busy.set()
+        await proceed.wait()
+
+    follower = follow(bus, [ExportCancelledV1], handler, since=None)
+    await follower.caught_up()
+    expected = await publish(bus)
+    await busy.wait()
+    expected += await publish(bus)
+    (consumer,) = await bus.jetstream.consumers_info("EXPORT")
+    thief = await bus.jetstream.pull_subscribe_bind(consumer=consumer.name, stream="EXPORT")
+    assert len(await thief.fetch(1, timeout=2)) == 1
+    proceed.set()
+    await eventually(lambda: seen.events == expected)
+    await follower.stop()

@@ -158,10 +158,11 @@ class PullConsumer:
     async def _heal(self, reason: str) -> None:
         await asyncio.sleep(_HEAL_S)
         try:
-            await self.declare()
-        except nats.js.errors.NotFoundError:
-            _log.warning("stream %s is gone: declaring it again", self._stream)
-            await declare_streams(self._jetstream)
+            try:
+                await self.declare()
+            except nats.js.errors.NotFoundError:
+                _log.warning("stream %s is gone: declaring it again", self._stream)
+                await declare_streams(self._jetstream)
         except (nats.errors.Error, OSError) as error:
             reason = f"{reason}; {error or type(error).__name__}"
         if time.monotonic() - self._told_at > 5:

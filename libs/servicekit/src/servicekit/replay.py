@@ -76,7 +76,11 @@ class Follower:
             await asyncio.sleep(_RETRY_S)
 
     async def _session(self, stream: str, subjects: list[str], start: dict[str, Any]) -> dict[str, Any]:
-        """Runs until the consumer is lost; answers where the next one starts."""
+        """Runs until the consumer or a message of it is lost; answers where the next one starts.
+
+        Nothing is acknowledged, so what was on its way when the connection broke is not sent again: consumers count what
+        they deliver, and a number that we have not seen means a loss.
+        """
         jetstream = self._bus.jetstream
         config = ConsumerConfig(
             filter_subjects=subjects,
@@ -86,20 +90,23 @@ class Follower:
             **await self._still_valid(jetstream, stream, start),
         )
         info = await jetstream.add_consumer(stream, config)
-        pending = info.num_pending or 0
+        start = _after(info.delivered.stream_seq) if info.delivered else start
+        pending, seen = info.num_pending or 0, 0
         if not pending:
             self._caught_up[stream].set()
         subscription = await jetstream.pull_subscribe_bind(consumer=info.name, stream=stream)
         try:
             while True:
                 messages = await self._fetch(subscription, pending)
-                if not messages:
-                    await subscription.consumer_info()
-                    continue
+                if not messages and await _delivered(subscription) > seen:
+                    return start
                 for message in messages:
+                    seen += 1
+                    if message.metadata.sequence.consumer != seen:
+                        return start
                     await self._hand_over(message)
-                pending = messages[-1].metadata.num_pending
-                start = _after(messages[-1].metadata.sequence.stream)
+                    start = _after(message.metadata.sequence.stream)
+                    pending = message.metadata.num_pending
                 if not pending:
                     self._caught_up[stream].set()
         except (nats.errors.Error, OSError) as error:
@@ -154,6 +161,12 @@ def follow(
 ) -> Follower:
     """Start to follow on the connected bus: from the first stored fact, from a time ago, or only what is new."""
     return Follower(bus, event_types, handler, since)
+
+
+async def _delivered(subscription: JetStreamContext.PullSubscription) -> int:
+    """How many messages the consumer has sent."""
+    delivered = (await subscription.consumer_info()).delivered
+    return delivered.consumer_seq if delivered else 0
 
 
 def _after(sequence: int) -> dict[str, Any]:
