@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from contracts.model_package import Normalize
 from contracts.vocabulary import ResizeMethod
 from export_worker.loaded import Work
-from export_worker.parity.verify import verify
 from export_worker.parity.gate import ParityError
+from export_worker.parity.verify import verify
 from export_worker.runtimes.onnx_layers import module_of
 from samples.cache import Sample
 

@@ -7,11 +7,11 @@ import sys
 from importlib.resources import files
 
 from gateway.app import ROUTES, describe
-from gateway.openapi import document
+from gateway.describe import document
 
 
 def test_the_document_is_the_same_each_time_and_needs_no_server() -> None:
-    printed = subprocess.run([sys.executable, "-m", "gateway.openapi"], capture_output=True, check=True).stdout
+    printed = subprocess.run([sys.executable, "-m", "gateway.describe"], capture_output=True, check=True).stdout
     assert printed == document(describe())
     assert printed.endswith(b"\n")
 

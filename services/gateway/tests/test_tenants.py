@@ -9,7 +9,7 @@ import pytest
 
 from contracts import credentials
 from gateway.app import describe
-from gateway.openapi import document
+from gateway.describe import document
 from gateway.testing.outside import Client, Gateway
 
 pytestmark = pytest.mark.integration

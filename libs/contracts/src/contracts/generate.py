@@ -17,7 +17,7 @@ def _pretty(document: object) -> bytes:
 
 def _openapi() -> bytes:
     """The gateway prints its own description; a process of its own, because contracts import no service."""
-    printed = subprocess.run([sys.executable, "-m", "gateway.openapi"], stdout=subprocess.PIPE, check=True).stdout
+    printed = subprocess.run([sys.executable, "-m", "gateway.describe"], stdout=subprocess.PIPE, check=True).stdout
     return json.format(printed, indent=2) + b"\n"
 
 

@@ -1,14 +1,9 @@
-"""The OpenAPI document, and a page that shows it without any network.
+"""How the OpenAPI document is made, and a page that shows it without any network."""
 
-`python -m gateway.openapi` prints the document; it needs no server and is the same for the same code.
-"""
-
-import sys
 from importlib.resources import files
 from typing import Any
 
-import msgspec
-from litestar import Litestar, Request
+from litestar import Request
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -40,14 +35,3 @@ def config() -> OpenAPIConfig:
         use_handler_docstrings=True,
         operation_id_creator=lambda handler, method, path: handler.handler_name,
     )
-
-
-def document(app: Litestar) -> bytes:
-    """The document as JSON, keys in their order, two spaces."""
-    return msgspec.json.format(msgspec.json.encode(app.openapi_schema.to_schema()), indent=2) + b"\n"
-
-
-if __name__ == "__main__":
-    from gateway.app import describe
-
-    sys.stdout.buffer.write(document(describe()))
