@@ -5,10 +5,11 @@ import json
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -28,8 +29,25 @@ ROUNDS = 5
 REQUESTS = {1: 200, 8: 700}
 P50_TARGET, THROUGHPUT_TARGET = 1.20, 0.80
 WINDOW_S = 60
+SAMPLED, SPANS_AFTER_S = 40, 8.0
+SERVER, STAGES = "in the proxy", ("decode", "preprocess", "triton", "postprocess")
 Call = Callable[[], int]
 """One request; answers how many objects were found."""
+
+
+Stages = dict[str, list[float]]
+
+
+class Clock:
+    """Splits the time since it was made into named stages."""
+
+    def __init__(self, spent: Stages) -> None:
+        self._spent, self._since = spent, time.perf_counter()
+
+    def told(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._spent.setdefault(stage, []).append((now - self._since) * 1000)
+        self._since = now
 
 
 class Run(Struct, frozen=True):
@@ -47,14 +65,24 @@ class Direct:
         self._model, self._pipeline, self._picture = model, pipeline, picture
 
     def __call__(self) -> int:
+        return self.timed({})
+
+    def timed(self, spent: Stages) -> int:
+        """One request; adds the milliseconds of each stage to `spent`."""
+        clock = Clock(spent)
         pixels = images.decode(self._picture, max_pixels=25_000_000, max_bytes=10 << 20)
+        clock.told("decode")
         tensor, geometry = self._pipeline.preprocess(pixels)
+        clock.told("preprocess")
         kind = "UINT8" if tensor.dtype == np.uint8 else "FP32"
         given = triton.InferInput(self._pipeline.input_name, list(tensor.shape), kind)
         given.set_data_from_numpy(tensor)
         answer = self._client.infer(self._model, [given])
+        clock.told("triton")
         outputs = {name: answer.as_numpy(name) for name in self._pipeline.output_names}
-        return len(self._pipeline.postprocess(outputs, geometry))
+        found = self._pipeline.postprocess(outputs, geometry)
+        clock.told("postprocess")
+        return len(found)
 
 
 class Proxied:
@@ -67,12 +95,16 @@ class Proxied:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/jpeg"}
 
     def __call__(self) -> int:
+        return self.asked()[0]
+
+    def asked(self) -> tuple[int, str]:
+        """How many objects, and the id of the request's trace."""
         self._connection.request("POST", self._path, self._picture, self._headers)
         response = self._connection.getresponse()
         body = response.read()
         if response.status != 200:
             raise RuntimeError(f"the proxy answered {response.status}: {body[:300]!r}")
-        return len(json.loads(body)["predictions"])
+        return len(json.loads(body)["predictions"]), response.headers["X-Trace-Id"]
 
 
 def measure(platform: Platform, say: Say) -> str:
@@ -80,14 +112,15 @@ def measure(platform: Platform, say: Say) -> str:
     limit = TIERS[Tier.ENTERPRISE].rate_limit_per_minute
     if sum(REQUESTS.values()) > limit:
         raise RuntimeError(f"a round must stay below {limit} requests")
-    deployment, sides = _prepare(platform)
+    deployment, direct, proxied = _prepare(platform)
     try:
-        return _report(_rounds(platform, sides, say))
+        runs = _rounds(platform, {"direct": direct, "proxy": proxied}, say)
+        return _report(runs) + "\n\n" + _breakdown(platform, direct(), proxied())
     finally:
         platform.client.deployments.delete(deployment.id)
 
 
-def _prepare(platform: Platform) -> tuple[Deployment, dict[str, Callable[[], Call]]]:
+def _prepare(platform: Platform) -> tuple[Deployment, Callable[[], Direct], Callable[[], Proxied]]:
     job = platform.export()
     client = platform.client.deployments
     made = client.create(job.id, "platform_endpoint", "bench")
@@ -97,14 +130,17 @@ def _prepare(platform: Platform) -> tuple[Deployment, dict[str, Callable[[], Cal
         picture = next(path for path in write_pictures(Path(folder)) if path.name == "large.jpg").read_bytes()
     parts = urlsplit(platform.about.triton_url)
     address, model = f"{parts.hostname}:{(parts.port or 0) + 1}", triton_model_name(deployment.id)
-    sides: dict[str, Callable[[], Call]] = {
-        "direct": lambda: Direct(address, model, pipeline, picture),
-        "proxy": lambda: Proxied(deployment, made.api_key or "", picture),
-    }
-    found = {name: make()() for name, make in sides.items()}
-    if len(set(found.values())) != 1:
-        raise RuntimeError(f"the two sides do not find the same objects: {found}")
-    return deployment, sides
+
+    def direct() -> Direct:
+        return Direct(address, model, pipeline, picture)
+
+    def proxied() -> Proxied:
+        return Proxied(deployment, made.api_key or "", picture)
+
+    found = (direct()(), proxied()())
+    if found[0] != found[1]:
+        raise RuntimeError(f"the two sides do not find as many objects: {found}")
+    return deployment, direct, proxied
 
 
 def _metadata(platform: Platform, job: ExportJob, folder: Path) -> dict[str, object]:
@@ -120,7 +156,7 @@ def _rounds(platform: Platform, sides: dict[str, Callable[[], Call]], say: Say) 
     platform.settle()
     runs: dict[tuple[str, int], list[Run]] = {}
     for number in range(1, ROUNDS + 1):
-        time.sleep(WINDOW_S - time.time() % WINDOW_S + 0.2)
+        _next_minute()
         order = list(sides) if number % 2 else list(reversed(sides))
         for concurrency, requests in REQUESTS.items():
             for side in order:
@@ -128,6 +164,10 @@ def _rounds(platform: Platform, sides: dict[str, Callable[[], Call]], say: Say) 
         told = (f"{side} c={c} p50 {percentile(done[-1].latencies, 50):.1f} ms" for (side, c), done in runs.items())
         say(f"round {number}: {', '.join(told)}")
     return runs
+
+
+def _next_minute() -> None:
+    time.sleep(WINDOW_S - time.time() % WINDOW_S + 0.2)
 
 
 def _run(make: Callable[[], Call], concurrency: int, requests: int) -> Run:
@@ -172,3 +212,43 @@ def _report(runs: dict[tuple[str, int], list[Run]]) -> str:
         + "\n\n"
         + table(("c", "side", "p50 ms", "p99 ms", "requests/s"), rows)
     )
+
+
+def _breakdown(platform: Platform, direct: Direct, proxied: Proxied) -> str:
+    """Where a request's time goes at c = 1: the direct client's own clock against the proxy's spans."""
+    _next_minute()
+    ours: Stages = {}
+    theirs: Stages = {}
+    traces = []
+    for _ in range(SAMPLED):
+        direct.timed(theirs)
+        clock = Clock(ours)
+        traces.append(proxied.asked()[1])
+        clock.told("in all, at the client")
+    time.sleep(SPANS_AFTER_S)
+    for trace_id in dict.fromkeys(traces):
+        for name, duration in _proxy_times(f"{platform.about.traces_url}/api/traces/{trace_id}"):
+            ours.setdefault(name, []).append(duration)
+    theirs["in all, at the client"] = [sum(parts) for parts in zip(*theirs.values(), strict=True)]
+    rows = [
+        (name, _shown(theirs.get(name)), _shown(ours.get(name))) for name in ("in all, at the client", SERVER, *STAGES)
+    ]
+    return f"Where it goes at c = 1, medians of {SAMPLED} requests in turns:\n\n" + table(
+        ("", "direct ms", "proxy ms"), rows
+    )
+
+
+def _shown(values: list[float] | None) -> str:
+    return f"{median(values):.2f}" if values else ""
+
+
+def _proxy_times(url: str) -> Iterator[tuple[str, float]]:
+    """The request's span and the stages that are its attributes."""
+    with urlopen(url, timeout=10) as answer:
+        traces = json.loads(answer.read())["data"]
+    for span in (span for trace in traces for span in trace["spans"]):
+        tags = {tag["key"]: tag["value"] for tag in span["tags"]}
+        if "modelport.triton_ms" in tags:
+            yield SERVER, span["duration"] / 1000
+            for stage in STAGES:
+                yield stage, float(tags[f"modelport.{stage}_ms"])
