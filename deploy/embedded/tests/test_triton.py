@@ -84,3 +84,79 @@ async def test_a_wrong_shape_is_an_error_of_that_request_alone(triton: Inference
     with pytest.raises(InferenceServerException, match="shape"):
         await triton.infer(NAME, [wrong])
     assert await infer(triton, 2)
+
+
+def model(nodes: list[onnx.NodeProto], outputs: str = "y") -> bytes:
+    """x to y, any nodes between them."""
+    tensors = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 3]) for name in "xy"]
+    graph = onnx.helper.make_graph(nodes, "hostile", tensors[:1], tensors[1:])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(made.SerializeToString())
+
+
+def constant(name: str, value: object) -> onnx.NodeProto:
+    return onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(np.array(value), name))
+
+
+def giant(elements: int, *, answered: bool) -> bytes:
+    """As many zeros as asked for: added up, or all of them in the answer."""
+    nodes = [
+        constant("shape", [elements // 3, 3]),
+        onnx.helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        constant("axes", [0]),
+    ]
+    if answered:
+        return model([*nodes[:2], onnx.helper.make_node("Identity", ["zeros"], ["y"])])
+    add = onnx.helper.make_node("ReduceSum", ["zeros", "axes"], ["sum"])
+    return model([*nodes, add, onnx.helper.make_node("Add", ["x", "sum"], ["y"])])
+
+
+def endless() -> bytes:
+    """A loop that counts to the end of int64."""
+    body = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["go"], ["on"]), onnx.helper.make_node("Identity", ["v"], ["w"])],
+        "body",
+        [
+            onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, []),
+            onnx.helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("v", onnx.TensorProto.FLOAT, None),
+        ],
+        [
+            onnx.helper.make_tensor_value_info("on", onnx.TensorProto.BOOL, []),
+            onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, None),
+        ],
+    )
+    nodes = [constant("trips", 2**62), constant("go", True)]
+    return model([*nodes, onnx.helper.make_node("Loop", ["trips", "go", "x"], ["y"], body=body)])
+
+
+def limited(**parameters: str) -> str:
+    given = {key: {"string_value": value} for key, value in parameters.items()}
+    return json.dumps(CONFIG | {"max_batch_size": 0, "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 3]}],
+                                "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [-1, 3]}],
+                                "dynamic_batching": None, "parameters": given})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hostile", "words"),
+    [
+        (giant(3 << 28, answered=False), "alloc|memory"),
+        (giant(3 << 23, answered=True), "bytes"),
+        (endless(), "healthy|Stub|stub"),
+    ],
+    ids=["memory", "answer", "time"],
+)
+async def test_a_model_that_takes_everything_takes_only_its_own(
+    triton: InferenceServerClient, hostile: bytes, words: str
+) -> None:
+    limits = {"memory_limit_mib": "1024", "answer_limit_mib": "64", "run_limit_s": "2"}
+    await triton.load_model(
+        "d-hostile", config=limited(**limits).replace(NAME, "d-hostile"), files={"file:1/model.onnx": hostile}
+    )
+    await triton.load_model(NAME, config=json.dumps(CONFIG), files={"file:1/model.onnx": doubler()})
+    tensor = InferInput("x", [1, 3], "FP32")
+    tensor.set_data_from_numpy(np.ones((1, 3), np.float32))
+    with pytest.raises(InferenceServerException, match=words):
+        await triton.infer("d-hostile", [tensor], client_timeout=30)
+    assert await triton.is_server_ready()
+    assert await infer(triton, 2)
