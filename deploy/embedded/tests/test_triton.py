@@ -160,3 +160,20 @@ async def test_a_model_that_takes_everything_takes_only_its_own(
         await triton.infer("d-hostile", [tensor], client_timeout=30)
     assert await triton.is_server_ready()
     assert await infer(triton, 2)
+
+
+def folding() -> bytes:
+    """Constants that take minutes to multiply, which the runtime does while it loads."""
+    side = onnx.helper.make_node("ConstantOfShape", ["shape"], ["m0"])
+    product = [onnx.helper.make_node("MatMul", [f"m{i}", f"m{i}"], [f"m{i + 1}"]) for i in range(200)]
+    nodes = [constant("shape", [4000, 4000]), side, *product, constant("axes", [0, 1])]
+    nodes.append(onnx.helper.make_node("ReduceMax", ["m200"], ["top"], axes=[0, 1], keepdims=0))
+    return model([*nodes, onnx.helper.make_node("Add", ["x", "top"], ["y"])])
+
+
+async def test_a_model_that_loads_for_ever_does_not(triton: InferenceServerClient) -> None:
+    config = limited(run_limit_s="2", intra_op_thread_count="1").replace(NAME, "d-hostile")
+    with pytest.raises(InferenceServerException):
+        await triton.load_model("d-hostile", config=config, files={"file:1/model.onnx": folding()}, client_timeout=60)
+    await triton.load_model(NAME, config=json.dumps(CONFIG), files={"file:1/model.onnx": doubler()})
+    assert await infer(triton, 2)

@@ -46,11 +46,12 @@ class TritonPythonModel:
         self.answer_bytes = limits["answer_limit_mib"] * MIB
         resource.setrlimit(resource.RLIMIT_DATA, (limits["memory_limit_mib"] * MIB,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        self.began: float | None = None
+        self.began: float | None = time.monotonic()
         threading.Thread(target=self._watch, args=(limits["run_limit_s"],), daemon=True).start()
         options = ort.SessionOptions()
         options.intra_op_num_threads = int(parameters.get(THREADS_PARAMETER, "0"))
         self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.began = None
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
         self.batched = config.get("max_batch_size", 0) > 0
@@ -71,12 +72,13 @@ class TritonPythonModel:
     def _run(self, feed: Feed) -> Sequence[Array]:
         self.began = time.monotonic()
         try:
-            return self.session.run(self.outputs, feed)
+            arrays: Sequence[Array] = self.session.run(self.outputs, feed)
+            return arrays
         finally:
             self.began = None
 
     def _watch(self, limit_s: int) -> None:
-        """A run cannot be interrupted inside an operator: the process ends instead."""
+        """Neither a load, which folds constants, nor a run can be interrupted inside an operator: the process ends instead."""
         while True:
             time.sleep(0.5)
             began = self.began
