@@ -16,7 +16,7 @@ from servicekit import outbox, testing
 from servicekit.bus import Bus
 from servicekit.outbox import Relay, put_event
 from servicekit.postgres import Pool, create_pool, transaction
-from servicekit.telemetry import Telemetry
+from servicekit.telemetry import Telemetry, current_trace_id
 from servicekit.testing import NatsServer, eventually
 
 pytestmark = pytest.mark.integration
@@ -54,7 +54,7 @@ async def published(jetstream: JetStreamContext) -> list[UUID]:
 async def test_events_are_relayed_in_order_with_the_writers_trace(bus: Bus, pool: Pool, telemetry: Telemetry) -> None:
     async with running(Relay(pool, bus.jetstream)):
         with telemetry.span("request"):
-            trace_id = telemetry.current_trace_id()
+            trace_id = current_trace_id()
             jobs = await stored(pool, 300)
         await eventually(lambda: _is_empty(pool))
     assert await published(bus.jetstream) == jobs

@@ -76,7 +76,7 @@ def test_without_an_endpoint_nothing_is_exported_but_traces_still_link() -> None
     assert current_trace_id() == ""
     with made.span("outer"):
         outer = current_trace_id()
-        made.inject(headers)
+        inject(headers)
     with made.span("inner", context=extract({"TraceParent": headers["traceparent"]})):
         assert current_trace_id() == outer
     with made.span("other", context=extract({"traceparent": "rubbish"})):

@@ -60,10 +60,9 @@ class Bus:
     `subscribe` before `start`; `connect` alone gives `.nats`, `.jetstream` and `kv` without starting reactions.
     """
 
-    def __init__(self, nats_url: str, service: str, telemetry: Telemetry, *, replicas: int = 1) -> None:
+    def __init__(self, nats_url: str, service: str, telemetry: Telemetry) -> None:
         self._url = nats_url
         self._service = service
-        self._replicas = replicas
         self.telemetry = telemetry
         self._nats: Client | None = None
         self._jetstream: JetStreamContext | None = None
@@ -101,7 +100,7 @@ class Bus:
 
     async def declare(self) -> None:
         """Create or update all streams of the contracts."""
-        await declare_streams(self.jetstream, replicas=self._replicas)
+        await declare_streams(self.jetstream)
 
     async def start(self) -> None:
         """Connect, declare, then let the reactions begin."""

@@ -35,19 +35,20 @@ _LOOK_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-async def declare_streams(jetstream: JetStreamContext, *, replicas: int = 1) -> None:
-    """Create or update every stream of the contracts."""
+async def declare_streams(jetstream: JetStreamContext) -> None:
+    """Create or update every stream of the contracts; how often an operator has it replicated stays."""
     for stream in STREAMS:
-        config = _stream_config(stream, replicas)
+        config = _stream_config(stream)
         try:
             await jetstream.add_stream(config)
         except nats.js.errors.BadRequestError as error:
             if error.err_code != _STREAM_EXISTS:
                 raise
-            await jetstream.update_stream(config)
+            known = (await jetstream.stream_info(stream.name)).config
+            await jetstream.update_stream(config.evolve(num_replicas=known.num_replicas))
 
 
-def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
+def _stream_config(stream: Stream) -> StreamConfig:
     return StreamConfig(
         name=stream.name,
         description=stream.description,
@@ -56,7 +57,6 @@ def _stream_config(stream: Stream, replicas: int) -> StreamConfig:
         storage=StorageType.FILE,
         max_age=stream.max_age.total_seconds() if stream.max_age else 0,
         duplicate_window=DUPLICATE_WINDOW_S,
-        num_replicas=replicas,
         allow_direct=True,
     )
 

@@ -59,15 +59,6 @@ class Telemetry:
                 span.set_status(Status(StatusCode.ERROR, str(error)[:500]))
                 raise
 
-    def inject(self, headers: MutableMapping[str, str]) -> None:
-        inject(headers)
-
-    def extract(self, headers: Mapping[str, str]) -> Context:
-        return extract(headers)
-
-    def current_trace_id(self) -> str:
-        return current_trace_id()
-
     def shutdown(self) -> None:
         """Export what is left and stop the exporter's thread."""
         self.provider.shutdown()
