@@ -201,3 +201,21 @@ async def test_use_is_counted_once_per_fact_for_the_owner_alone(gateway: Gateway
     assert (usage["request_count"], usage["error_count"], usage["total_inference_time_ms"]) == (7, 2, 42.0)
     assert usage["last_request_at"] is not None
     assert (await client.get(f"{PATH}/{made['id']}"))["request_count"] == 7
+
+
+async def test_a_tier_serves_only_so_many_models_at_a_time(gateway: Gateway) -> None:
+    """Each instance is a process in the memory that all tenants share."""
+    client = await gateway.tenant(Tier.FREE)
+    job = await gateway.completed(client)
+    one = await client.post(PATH, asked(job))
+    two = await client.post(PATH, asked(job))
+    assert await client.refusal("POST", PATH, asked(job)) == (429, "deployment_limit_reached")
+    assert (await client.post(PATH, asked(job, "download")))["status"] == "active"
+    await client.post(f"{PATH}/{one['id']}/deactivate")
+    body = asked(job, config={"instances": 2})
+    assert await client.refusal("POST", PATH, body) == (429, "deployment_limit_reached")
+    three = await client.post(PATH, asked(job))
+    assert await client.refusal("POST", f"{PATH}/{one['id']}/reactivate") == (429, "deployment_limit_reached")
+    await client.send("DELETE", f"{PATH}/{two['id']}")
+    await client.post(f"{PATH}/{one['id']}/reactivate")
+    assert await gateway.wishes(three["id"])

@@ -44,6 +44,9 @@ ERRORS: dict[str, Kind] = {
     "export_limit_reached": Kind(
         429, "Export limit of your tier reached", "Wait for a running export to finish or move to a higher tier."
     ),
+    "deployment_limit_reached": Kind(
+        429, "Endpoint limit of your tier reached", "Deactivate an endpoint or move to a higher tier."
+    ),
     "rate_limited": Kind(429, "Too many requests this minute", "Wait for the seconds given in Retry-After."),
     "quota_exceeded": Kind(429, "Monthly quota is used up", "Wait for the next month or move to a higher tier."),
     "internal": Kind(500, "Internal error", "Try again; if it stays, report the trace id."),

@@ -6,12 +6,13 @@ from contracts.vocabulary import Tier
 
 
 class TierLimits(Struct, frozen=True, kw_only=True):
-    """None means unlimited."""
+    """None means unlimited; `served_instances` counts the model instances of all active endpoints: each is a process."""
 
     requests_per_month: int | None
     rate_limit_per_minute: int
     concurrent_exports: int
     exports_per_month: int | None
+    served_instances: int
     checkpoint_max_bytes: int
     gpu_access: bool
 
@@ -24,6 +25,7 @@ TIERS: dict[Tier, TierLimits] = {
         rate_limit_per_minute=10,
         concurrent_exports=2,
         exports_per_month=50,
+        served_instances=2,
         checkpoint_max_bytes=1 * GIB,
         gpu_access=False,
     ),
@@ -32,6 +34,7 @@ TIERS: dict[Tier, TierLimits] = {
         rate_limit_per_minute=100,
         concurrent_exports=10,
         exports_per_month=1_000,
+        served_instances=20,
         checkpoint_max_bytes=4 * GIB,
         gpu_access=True,
     ),
@@ -40,6 +43,7 @@ TIERS: dict[Tier, TierLimits] = {
         rate_limit_per_minute=1_000,
         concurrent_exports=100,
         exports_per_month=None,
+        served_instances=200,
         checkpoint_max_bytes=16 * GIB,
         gpu_access=True,
     ),

@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from contracts import credentials
 from contracts.capabilities import require_deployable
-from contracts.deployment import DeploymentConfig, parse_deployment_config
-from contracts.errors import FieldError, Permanent
+from contracts.deployment import DeploymentConfig, PlatformEndpointConfig, parse_deployment_config
+from contracts.errors import FieldError, ModelportError, Permanent
 from contracts.events import DeploymentRequestedV1, DeploymentUpdatedV1
 from contracts.events.deployment import Access
+from contracts.tiers import TIERS
 from contracts.vocabulary import DeploymentStatus, DeploymentType, ExportStatus, Proof, Tier
 from gateway.deployment import Command, DeploymentState, command
 from gateway.parts import SERVICE
@@ -45,12 +46,14 @@ async def request_deployment(
     """A new deployment, and the API key of an endpoint in clear for this once.
 
     Raises Permanent: not_found (the export), invalid_request, unsupported, conflict (the export is not completed, or what
-    an endpoint would serve is not verified).
+    an endpoint would serve is not verified); ModelportError("deployment_limit_reached").
     """
     config = parse_deployment_config(asked.deployment_type, asked.config)
     user = await accounts.lock_user(conn, user_id)
     job = await require_job(conn, user_id, asked.export_job_id)
     _require_ready(job, asked.deployment_type)
+    if user is not None:
+        await _require_room(conn, user_id, user.tier, config)
     is_download = asked.deployment_type is DeploymentType.DOWNLOAD
     key = (
         credentials.mint(credentials.API_KEY_PREFIX)
@@ -70,8 +73,13 @@ async def request_deployment(
 
 
 async def change_deployment(conn: Connection, user_id: UUID, deployment_id: UUID, asked: Command) -> DeploymentRow:
-    """Deactivate, reactivate or delete; proxies obey at once, the deployer follows. Permanent: not_found, conflict."""
+    """Deactivate, reactivate or delete; proxies obey at once, the deployer follows.
+
+    Raises Permanent: not_found, conflict; ModelportError("deployment_limit_reached").
+    """
     row, tier = await _lock_own(conn, user_id, deployment_id)
+    if asked is Command.REACTIVATE:
+        await _require_room(conn, user_id, tier, row.config, but=row.id)
     is_download = row.deployment_type is DeploymentType.DOWNLOAD
     after = replace(row, state=command(row.state, asked, instant=is_download))
     await deployments.save(conn, row.id, after.state)
@@ -148,6 +156,18 @@ def _require_ready(job: JobRow, deployment_type: DeploymentType) -> None:
         sentence = f"The export is {job.state.proof}, not verified: an endpoint serves only what has been proven."
         hint = "Read its report: GET /api/v1/export/jobs/{id}/report. The package can still be downloaded."
         raise Permanent("conflict", sentence, hint=hint, fields=(FieldError("export_job_id", "is not verified"),))
+
+
+async def _require_room(
+    conn: Connection, user_id: UUID, tier: Tier, config: DeploymentConfig, *, but: UUID | None = None
+) -> None:
+    """Whether the tier serves this too; the user's row is held, so that no two requests pass together."""
+    if not isinstance(config, PlatformEndpointConfig):
+        return
+    allowed, running = TIERS[tier].served_instances, await deployments.served_instances(conn, user_id, but=but)
+    if running + config.instances > allowed:
+        sentence = f"{running} instances are served, the {tier} tier allows {allowed} at a time."
+        raise ModelportError("deployment_limit_reached", sentence)
 
 
 def _new_row(

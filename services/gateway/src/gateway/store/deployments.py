@@ -135,6 +135,18 @@ async def lock_endpoints(conn: Connection, user_id: UUID) -> list[DeploymentRow]
     return [_read(record) for record in await conn.fetch(sql, user_id)]
 
 
+async def served_instances(conn: Connection, user_id: UUID, *, but: UUID | None = None) -> int:
+    """Model instances of a user's endpoints that are to be active, one of them left out."""
+    return int(
+        await conn.fetchval(
+            "SELECT COALESCE(sum(COALESCE((config->>'instances')::int, 1)), 0) FROM deployment_targets WHERE user_id = $1 "
+            "AND deployment_type = 'platform_endpoint' AND desired = 'active' AND id IS DISTINCT FROM $2",
+            user_id,
+            but,
+        )
+    )
+
+
 async def save(conn: Connection, deployment_id: UUID, state: DeploymentState) -> None:
     """Write what commands and facts say now; a new generation counts as requested now."""
     await conn.execute(_SAVE, deployment_id, *(getattr(state, name) for name in _STATE))
