@@ -202,7 +202,7 @@ async def perform(environ: Mapping[str, str], warm: Framework | None, command: t
             if run is None:
                 run = await _await_job(room)
             room.step.limit_time(run.request.timeout_s)
-            context = traces.extract({"traceparent": run.traceparent})
+            context = telemetry.extract({"traceparent": run.traceparent})
             with traces.span("export run", context=context, job_id=str(run.request.job_id), attempt=run.attempt):
                 await Attempt(run, room, bus, store, traces).perform()
         return Exit.STATED
