@@ -65,6 +65,8 @@ async def test_fields_at_fault_are_named(gateway: Gateway) -> None:
         ("/api/v1/training", register | {"framework": "keras"}, "framework"),
         ("/api/v1/training", register | {"classes": []}, "classes"),
         ("/api/v1/training", register | {"classes": [1]}, "classes"),
+        ("/api/v1/training", register | {"classes": ["\u001b[2J"]}, "classes"),
+        ("/api/v1/training", register | {"model_name": "safe\u202etp.exe"}, "model_name"),
         ("/api/v1/training", register | {"model_name": ""}, "model_name"),
         ("/api/v1/training", register | {"user_id": str(uuid4())}, "user_id"),
         ("/api/v1/training", register | {"export": {"export_format": "onnx", "colour": 1}}, "export.colour"),

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from contracts.errors import Permanent
 from contracts.events.training import ExportWish
+from contracts.model_package import PRINTABLE
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from gateway import once, requests
 from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Sender, VersionTag, Wired
@@ -22,7 +23,7 @@ from gateway.store.trainings import TrainingJob
 from servicekit.postgres import Connection
 
 PATH = "/api/v1/training"
-ClassName = Annotated[str, Meta(min_length=1, max_length=200)]
+ClassName = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class NewExport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,9 +41,9 @@ class NewTrainingJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     framework: Framework
     task_type: TaskType
-    model_name: Annotated[str, Meta(min_length=1, max_length=200)]
+    model_name: Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
     checkpoint_path: Annotated[str, Meta(min_length=6, max_length=1000)]
-    classes: Annotated[list[ClassName], Meta(min_length=1, max_length=100_000)] | None = None
+    classes: Annotated[list[ClassName], Meta(min_length=1, max_length=32_768)] | None = None
     config: Config | None = None
     export: NewExport | None = None
 
