@@ -26,6 +26,7 @@ up: setup-demo ## start the embedded stack and keep it up until Ctrl-C
 	@$(VENV)/python -m embedded up
 
 test: setup-test ## every test: unit, integration, packaging, end to end
+	@$(VENV)/python -m samples
 	@$(VENV)/python -m pytest
 
 check: setup-test ## format, lint, strict types, import rules, generated files
@@ -40,6 +41,7 @@ gen: setup-test ## write the generated documents
 	@$(VENV)/python -m contracts.generate
 
 bench: setup-test ## side-by-side benchmarks into bench/RESULTS.md
+	@$(VENV)/python -m samples shapes-detector
 	@$(VENV)/python -m bench
 
 clean: ## remove the stack's state and the caches, keep the environments

@@ -11,7 +11,7 @@ from samples.training import SEED, progress
 
 IMAGE_SIZE = 160
 TRAIN_PICTURES, VAL_PICTURES = 128, 64
-EPOCHS = 12
+EPOCHS = 10
 BATCH = 8
 # `nbs` equal to the batch: an optimiser step per batch, where the default would collect 64 pictures first.
 SETTINGS = {
