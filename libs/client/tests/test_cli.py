@@ -206,3 +206,47 @@ def test_ids_are_never_cut(server, job, capsys):
     out = capsys.readouterr().out
     assert job()["id"] in out
     assert len(out.splitlines()) == 2
+
+
+def test_words_of_a_checkpoint_are_shown_and_not_obeyed(server, reply, job, capsys):
+    """An escape sequence would rewrite the terminal, square brackets would be taken for colours or be an error."""
+    hostile = "\x1b]0;owned\x07\x9b2J\u202e[/model/Conv] [red]x[/red]"
+    error = {"code": "parity_failed", "message": hostile, "operator": hostile}
+    failed = job(status="failed", version_tag=hostile, error=error)
+    path = f"{JOBS}/{failed['id']}"
+    event = json.dumps({"stage": "convert", "progress_percent": 40, "message": hostile})
+    story = f"id: 1\nevent: progressed\ndata: {event}\n\nid: 2\nevent: failed\ndata: {{}}\n\n"
+    server.json("GET", path, failed)
+    server.json("POST", JOBS, job(), status=201)
+    server.json("GET", JOBS, {"items": [failed], "next_cursor": None, "has_more": False})
+    server.reply("GET", f"{path}/events", reply(200, story.encode(), STREAM))
+    server.reply("GET", f"{path}/log", reply(200, f"one\n{hostile}\n\tthree\n".encode()))
+    for command in (["export", "t1", "--wait"], ["exports"], ["log", failed["id"]]):
+        main(command)
+        out, err = capsys.readouterr()
+        for sign in "\x1b\x07\x9b\u202e":
+            assert sign not in out + err
+        assert "[/model/Conv] [red]x[/red]" in out + err
+
+
+def test_progress_on_a_terminal_takes_no_commands(server, job):
+    import io
+
+    from rich.console import Console
+
+    from modelport.cli.progress import follow_job
+    from modelport.exports import JobState
+
+    class Exports:
+        def wait(self, job_id, show):
+            show(JobState(stage="convert", progress_percent=1, message="\x1b[2J\x1b]0;owned\x07[/model/Conv]"))
+            return job()
+
+    class Client:
+        exports = Exports()
+
+    out = io.StringIO()
+    follow_job(Console(file=out, force_terminal=True), Client(), type("Job", (), {"id": "j1"})())
+    assert "[/model/Conv]" in out.getvalue()
+    assert "\x1b]0" not in out.getvalue()
+    assert "\x1b[2J" not in out.getvalue().replace("\x1b[2K", "")

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from modelport import config
 from modelport.cli import deployments, exports, reports, training, users
+from modelport.cli.safe import Shown
 from modelport.errors import ApiError, ClientError, UnreachableError
 
 OK, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -66,12 +67,12 @@ def _explain(error: ClientError) -> None:
     """One sentence, the fields where there are several, and what to do."""
     err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     code = f" [{error.code}]" if isinstance(error, ApiError) else ""
-    err.print(f"Error: {error.message}{code}")
+    err.print(Shown(f"Error: {error.message}{code}"))
     if isinstance(error, ApiError) and len(error.fields) > 1:
         for field in error.fields:
-            err.print(f"  {field.field}: {field.message}")
+            err.print(Shown(f"  {field.field}: {field.message}"))
     if error.hint:
-        err.print(f"Hint: {error.hint}")
+        err.print(Shown(f"Hint: {error.hint}"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from modelport import transfer
+from modelport.cli.safe import Shown, plain
 from modelport.client import Client
 from modelport.exports import JobState
 from modelport.models import ExportJob
@@ -15,7 +16,7 @@ from modelport.models import ExportJob
 @contextmanager
 def transfer_bar(console: Console, title: str) -> Iterator[transfer.Progress]:
     """A bar in bytes; nothing is shown where stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
@@ -29,12 +30,12 @@ def follow_job(console: Console, client: Client, job: ExportJob) -> ExportJob:
     """Show a job until it is over; one line per stage where stderr is no terminal."""
     if not console.is_terminal:
         return client.exports.wait(str(job.id), _StageLines(console).show)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("waiting for a worker", total=100)
 
         def show(state: JobState) -> None:
-            text = ": ".join(part for part in (state.stage, state.message) if part)
+            text = plain(": ".join(part for part in (state.stage, state.message) if part))
             bar.update(task, completed=state.progress_percent, description=text or None)
 
         return client.exports.wait(str(job.id), show)
@@ -50,4 +51,5 @@ class _StageLines:
     def show(self, state: JobState) -> None:
         if state.stage and state.stage != self._said:
             self._said = state.stage
-            self._console.print(f"{state.progress_percent or 0:3.0f} %  {state.stage}: {state.message or ''}")
+            line = f"{state.progress_percent or 0:3.0f} %  {state.stage}: {state.message or ''}"
+            self._console.print(Shown(line), markup=False)

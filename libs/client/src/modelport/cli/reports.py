@@ -4,6 +4,7 @@ import typer
 
 from modelport.cli import parity, waterfall
 from modelport.cli.exports import JobId
+from modelport.cli.safe import plain
 from modelport.cli.session import AsJson, Session
 
 
@@ -28,7 +29,7 @@ def log(ctx: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     if as_json:
         session.show({"log": text}, str)
     else:
-        session.out.file.write(text)
+        session.out.file.write(plain(text))
 
 
 def trace(ctx: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from modelport import config
+from modelport.cli.safe import Shown
 from modelport.client import Client
 from modelport.inference import Endpoint
 
@@ -28,8 +29,8 @@ class Session:
     def __init__(self, ctx: typer.Context, as_json: bool) -> None:
         self.config: config.Config = ctx.find_root().obj or config.load({}, os.environ)
         self.as_json = as_json
-        self.out = Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False)
-        self.err = Console(stderr=True, highlight=False)
+        self.out = Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False, markup=False)
+        self.err = Console(stderr=True, highlight=False, markup=False)
 
     def client(self) -> Client:
         return Client(self.config.require("url"), self.config.require("token"), self.config.proxy_url or None)
@@ -43,11 +44,11 @@ class Session:
         if self.as_json:
             self.out.file.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
         else:
-            self.out.print(view(answer))
+            self.out.print(Shown(view(answer)))
 
     def note(self, line: str) -> None:
         """Something on the way; stderr, so that stdout holds the answer alone."""
-        self.err.print(line)
+        self.err.print(Shown(line))
 
 
 def parse_settings(pairs: Sequence[str], option: str) -> dict[str, object] | None:
