@@ -3,9 +3,11 @@
 `download` needs nothing of this service; edge and container packages are not built in this release.
 """
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from contracts import keys
@@ -19,6 +21,8 @@ from servicekit.objects import ObjectStore
 from servicekit.telemetry import Telemetry
 
 LIVE_PATIENCE_S = 60.0
+LARGE_BYTES = 256 << 20
+"""Larger models are loaded one at a time: a load holds the model's bytes about three times."""
 
 
 class Strategy(Protocol):
@@ -48,18 +52,12 @@ class PlatformEndpoint:
         self._telemetry = telemetry
         self._threads = threads
         self._model_max_bytes = model_max_bytes
+        self._large = asyncio.Lock()
 
     async def activate(self, request: DeploymentRequestedV1) -> DeploymentActivatedV1:
         """Copy the verified bytes and config.pbtxt into the repository, load them, and see one inference through."""
         config = self.config(request)
-        with self._telemetry.span("store model"):
-            model = await self._model(request)
-            text = config.to_pbtxt().encode()
-            await self._store.put_bytes(keys.triton_config(request.deployment_id), text, "text/plain")
-        await self._triton.wait_live(LIVE_PATIENCE_S)
-        started = time.monotonic()
-        with self._telemetry.span("load model"):
-            await self._triton.load(config, {f"{request.model_version}/{config.default_model_filename}": model})
+        started = await self._load(request, config)
         with self._telemetry.span("first inference"):
             await self._first_inference(request, config)
         return DeploymentActivatedV1(
@@ -72,6 +70,27 @@ class PlatformEndpoint:
             access=request.access,
             load_seconds=round(time.monotonic() - started, 3),
         )
+
+    async def _load(self, request: DeploymentRequestedV1, config: ModelConfig) -> float:
+        """When the load began, once it is done; the model's bytes are let go with this call."""
+        async with self._turn(request.model.size_bytes):
+            with self._telemetry.span("store model"):
+                model = await self._model(request)
+                text = config.to_pbtxt().encode()
+                await self._store.put_bytes(keys.triton_config(request.deployment_id), text, "text/plain")
+            await self._triton.wait_live(LIVE_PATIENCE_S)
+            started = time.monotonic()
+            with self._telemetry.span("load model"):
+                await self._triton.load(config, {f"{request.model_version}/{config.default_model_filename}": model})
+        return started
+
+    @asynccontextmanager
+    async def _turn(self, size_bytes: int) -> AsyncIterator[None]:
+        if size_bytes <= LARGE_BYTES:
+            yield
+            return
+        async with self._large:
+            yield
 
     async def _first_inference(self, request: DeploymentRequestedV1, config: ModelConfig) -> None:
         """Zeros through the model; one that cannot do that does not stay loaded."""
@@ -110,15 +129,19 @@ class PlatformEndpoint:
         target = keys.triton_model(request.deployment_id, request.model_version, request.export_format)
         if await self._store.exists(target):
             data = await self._store.get_bytes(target, self._model_max_bytes)
-            if hashlib.sha256(data).hexdigest() == request.model.sha256:
+            if await _sha256(data) == request.model.sha256:
                 return data
         data = await self._store.get_bytes(request.model.key, self._model_max_bytes)
-        if hashlib.sha256(data).hexdigest() != request.model.sha256:
+        if await _sha256(data) != request.model.sha256:
             raise Permanent(
                 "deployment_failed", "The stored model is not the one that was exported: its SHA-256 differs."
             )
         await self._store.copy(request.model.key, target)
         return data
+
+
+async def _sha256(data: bytes) -> str:
+    return (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
 
 
 def strategies(endpoint: PlatformEndpoint) -> Mapping[DeploymentType, Strategy]:
