@@ -21,7 +21,7 @@ from gateway.parts import Parts
 from gateway.resources import DeploymentPage, DeploymentTarget, DeploymentUsage, Download, HistoryPage
 from gateway.store import deployments
 from gateway.store.accounts import Caller
-from gateway.store.deployments import DeploymentRow
+from gateway.store.deployments import DeploymentRow, Served
 from gateway.store.pages import Query
 from servicekit.postgres import Connection, transaction
 
@@ -77,7 +77,8 @@ async def list_deployments(
     }
     async with parts.pool.acquire() as conn:
         page = await deployments.page(conn, Query(filters=filters, limit=limit, cursor=cursor))
-        items = [await _answer(conn, parts, row) for row in page.items]
+        links = await _links(conn, parts, page.items)
+        items = [_resource(parts, row, links.get(row.id)) for row in page.items]
     return DeploymentPage(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
 
 
@@ -149,7 +150,9 @@ async def get_deployment_download(parts: Wired, caller: Sender, deployment_id: I
     """A presigned link to the package behind a deployment of any type."""
     async with parts.pool.acquire() as conn:
         row = await requests.require_deployment(conn, caller.user_id, deployment_id)
-        return await _link(conn, parts, row)
+        if row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is not DeploymentStatus.ACTIVE:
+            raise Permanent("conflict", f"The download is {row.state.status}; reactivate it first.")
+        return await _sign(parts, await deployments.served(conn, row))
 
 
 ROUTES: Sequence[HTTPRouteHandler] = (
@@ -175,20 +178,31 @@ async def _change(parts: Wired, caller: Caller, deployment_id: UUID, command: Co
 async def _answer(
     conn: Connection, parts: Parts, row: DeploymentRow, *, api_key: str | None = None
 ) -> DeploymentTarget:
+    return _resource(parts, row, (await _links(conn, parts, [row])).get(row.id), api_key=api_key)
+
+
+def _resource(
+    parts: Parts, row: DeploymentRow, link: Download | None, *, api_key: str | None = None
+) -> DeploymentTarget:
     url = None
-    link = None
     if row.deployment_type is DeploymentType.PLATFORM_ENDPOINT:
         url = f"{parts.settings.proxy_public_url.rstrip('/')}/v1/infer/{row.id}"
-    elif row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is DeploymentStatus.ACTIVE:
-        link = await _link(conn, parts, row)
     return resources.deployment_target(row, url, link=link, api_key=api_key)
 
 
-async def _link(conn: Connection, parts: Parts, row: DeploymentRow) -> Download:
-    """Signed here, without asking the store; raises Permanent("conflict") for a download that was deactivated."""
-    if row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is not DeploymentStatus.ACTIVE:
-        raise Permanent("conflict", f"The download is {row.state.status}; reactivate it first.")
-    served = await deployments.served(conn, row)
+async def _links(conn: Connection, parts: Parts, rows: Sequence[DeploymentRow]) -> dict[UUID, Download]:
+    """Links to the packages of the downloads among the deployments, but for those that were deactivated."""
+    open_ones = [
+        row
+        for row in rows
+        if row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is DeploymentStatus.ACTIVE
+    ]
+    served = await deployments.served_by(conn, open_ones)
+    return {row.id: await _sign(parts, served[row.id]) for row in open_ones}
+
+
+async def _sign(parts: Parts, served: Served) -> Download:
+    """Signed here, without asking the store."""
     ttl = parts.settings.download_ttl_s
     filename = f"{served.metadata.model_info.model_name}-v{served.version}-{keys.PACKAGE}".replace("/", "_")
     expires_at = datetime.now(UTC) + timedelta(seconds=ttl)

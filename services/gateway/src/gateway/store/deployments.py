@@ -1,5 +1,6 @@
 """Deployments, their history and their use."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -160,12 +161,20 @@ async def set_key(conn: Connection, deployment_id: UUID, digest: str, shown: str
 
 async def served(conn: Connection | Pool, row: DeploymentRow) -> Served:
     """The model behind a deployment and its owner's tier; only completed exports have deployments."""
-    record = await conn.fetchrow(
-        "SELECT j.export_format, j.version, j.model, j.package, j.metadata, u.tier FROM export_jobs j "
-        "JOIN users u ON u.id = j.user_id WHERE j.id = $1",
-        row.export_job_id,
+    return (await served_by(conn, [row]))[row.id]
+
+
+async def served_by(conn: Connection | Pool, rows: Sequence[DeploymentRow]) -> dict[UUID, Served]:
+    """The same for many deployments in one question, by their ids."""
+    if not rows:
+        return {}
+    records = await conn.fetch(
+        "SELECT j.id, j.export_format, j.version, j.model, j.package, j.metadata, u.tier FROM export_jobs j "
+        "JOIN users u ON u.id = j.user_id WHERE j.id = ANY($1::uuid[])",
+        [row.export_job_id for row in rows],
     )
-    return convert(dict(record or {}), Served)
+    found = {record["id"]: convert(dict(record), Served) for record in records}
+    return {row.id: found[row.export_job_id] for row in rows}
 
 
 async def page(conn: Connection | Pool, query: pages.Query) -> pages.Page[DeploymentRow]:
