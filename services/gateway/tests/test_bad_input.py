@@ -62,6 +62,7 @@ async def test_fields_at_fault_are_named(gateway: Gateway) -> None:
         ("/api/v1/uploads", upload | {"filename": ""}, "filename"),
         ("/api/v1/uploads", upload | {"filename": ".."}, "filename"),
         ("/api/v1/uploads", upload | {"filename": "a\nb.pt"}, "filename"),
+        ("/api/v1/uploads", upload | {"filename": "ä" * 200 + ".pt"}, "filename"),
         ("/api/v1/training", register | {"framework": "keras"}, "framework"),
         ("/api/v1/training", register | {"classes": []}, "classes"),
         ("/api/v1/training", register | {"classes": [1]}, "classes"),

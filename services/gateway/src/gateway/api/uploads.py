@@ -17,6 +17,8 @@ from servicekit.objects import uri
 from servicekit.postgres import Connection
 
 PATH = "/api/v1/uploads"
+NAME_BYTES = 255
+"""What a file system takes."""
 
 
 class NewUpload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,7 +45,7 @@ async def create_upload(
     requests.require_size(caller.tier, data.size_bytes, "size_bytes")
     key = keys.upload(caller.user_id, uuid4(), data.filename)
     name = key.rsplit("/", 1)[1]
-    if name in ("", ".", "..") or not name.isprintable():
+    if name in ("", ".", "..") or not name.isprintable() or len(name.encode()) > NAME_BYTES:
         message = "is not the name of a file"
         raise Permanent("invalid_request", f"filename {message}.", fields=(FieldError("filename", message),))
 
