@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from nats.js import JetStreamContext
 
+from contracts.errors import Permanent
 from contracts.events import ExportCancelledV1
 from servicekit import outbox, testing
 from servicekit.bus import Bus
@@ -152,3 +153,14 @@ async def test_the_relay_outlives_restarts_of_both_servers(tmp_path: Path, nats_
 async def _is_empty(pool: Pool) -> bool:
     async with transaction(pool) as conn:
         return not await conn.fetchval("SELECT count(*) FROM outbox")
+
+
+async def test_what_the_bus_would_never_take_is_refused_where_it_is_written(bus: Bus, pool: Pool) -> None:
+    """Such a row would wait for ever, and enough of them would hide everything behind them."""
+    async with transaction(pool) as conn:
+        with pytest.raises(Permanent) as caught:
+            await outbox.put(conn, "export.jobs.cancelled.v1", "e1", {}, bytes(8_000_000))
+    assert caught.value.code == "payload_too_large"
+    async with transaction(pool) as conn:
+        await outbox.put(conn, "export.jobs.cancelled.v1", "e2", {}, bytes(outbox.MAX_BYTES))
+    assert await Relay(pool, bus.jetstream).flush() == 1

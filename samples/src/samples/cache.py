@@ -17,7 +17,7 @@ from samples.recipes import RECIPES, Recipe
 
 REPORT = "sample.json"
 IMPORT = re.compile(r"^from samples(?:\.(\w+))? import (.+)$", re.MULTILINE)
-TRAINING_ENVIRONMENT = {
+OFFLINE_ENVIRONMENT = {
     "YOLO_AUTOINSTALL": "false",
     "YOLO_OFFLINE": "true",
     "HF_HUB_OFFLINE": "1",
@@ -106,7 +106,7 @@ def _run(recipe: Recipe, draft: Path, told: Callable[[str], None]) -> dict[str, 
     """Runs `python -m samples.training`; its lines that begin with '>' are progress, the rest goes to the log."""
     log, result = draft / "training.log", draft / "metrics.json"
     command = [sys.executable, "-m", "samples.training", recipe.trainer, str(draft), str(result)]
-    environment = {**os.environ, **TRAINING_ENVIRONMENT, "YOLO_CONFIG_DIR": str(draft)}
+    environment = {**os.environ, **OFFLINE_ENVIRONMENT, "YOLO_CONFIG_DIR": str(draft)}
     with (
         log.open("w") as out,
         subprocess.Popen(

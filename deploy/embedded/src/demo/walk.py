@@ -22,7 +22,7 @@ from modelport.drawing import draw
 from modelport.errors import ClientError
 from modelport.exports import JobState
 from modelport.models import Deployment, ExportJob, Inference, Prediction, TrainingJob
-from samples.cache import QUIET_ENVIRONMENT, cache_folder
+from samples.cache import OFFLINE_ENVIRONMENT, cache_folder
 
 SAMPLE = "shapes-detector"
 PICTURE = "wide.png"
@@ -158,7 +158,7 @@ def source_predictions(checkpoint: Path, picture: Path, package: Package) -> lis
     nms = package.metadata.postprocessing.nms
     thresholds = (str(nms.confidence_threshold), str(nms.iou_threshold))
     command = [sys.executable, "-m", "demo.source", str(checkpoint), str(picture), *thresholds]
-    environment = {**os.environ, **QUIET_ENVIRONMENT, "YOLO_CONFIG_DIR": str(checkpoint.parent)}
+    environment = {**os.environ, **OFFLINE_ENVIRONMENT, "YOLO_CONFIG_DIR": str(checkpoint.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise DemoError(f"the source model does not run:\n{done.stderr[-2000:]}")

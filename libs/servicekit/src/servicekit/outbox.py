@@ -14,6 +14,7 @@ import nats.errors
 from nats.js import JetStreamContext
 
 from contracts import envelope
+from contracts.errors import Permanent
 from contracts.events import Event
 from contracts.subjects import stream_of
 from servicekit.delivery import choose_id
@@ -22,6 +23,8 @@ from servicekit.telemetry import inject
 
 POLL_S = 1.0
 BATCH = 200
+MAX_BYTES = 7_900_000
+"""Of a body; with its headers it stays below the 8 MB that the bus is set to take."""
 ACK_TIMEOUT_S = 5.0
 _RETRY_S = 0.5
 
@@ -48,7 +51,12 @@ _log = logging.getLogger(__name__)
 
 
 async def put(conn: Connection, subject: str, event_id: str, headers: dict[str, str], body: bytes) -> None:
-    """Store one message in the caller's transaction; an id that still waits in the outbox is stored once."""
+    """Store one message in the caller's transaction; an id that still waits in the outbox is stored once.
+
+    Raises Permanent("payload_too_large") for what the bus would never take: it would wait for ever, before everything else.
+    """
+    if len(body) > MAX_BYTES:
+        raise Permanent("payload_too_large", f"An event of {len(body)} bytes is too large, {MAX_BYTES} are allowed.")
     await conn.execute(_PUT, event_id, subject, headers, body)
 
 
