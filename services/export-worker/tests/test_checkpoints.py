@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from contracts.errors import Permanent
 from contracts.vocabulary import Framework, TaskType
-from export_worker.frameworks.checkpoints import sniff
+from export_worker.frameworks.checkpoints import class_names, sniff
 
 from .exporting import Samples, case, refused
 
@@ -150,3 +151,11 @@ def test_a_pickle_that_would_run_something_is_no_state_dict(tmp_path: Path):
         "checkpoint_framework_mismatch",
     }
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "two\nlines", "safe\u202etxt", "x" * 300])
+def test_names_that_cannot_be_shown_are_refused_before_anything_is_converted(name: str) -> None:
+    with pytest.raises(Permanent, match="class 1") as caught:
+        class_names(["cat", name], None)
+    assert caught.value.code == "classes_mismatch"
+    assert class_names(["cat", name], ["cat", "犬"]) == ("cat", "犬")

@@ -2,6 +2,7 @@
 
 import json
 import pickletools
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Literal
 
 from contracts.errors import Permanent
 from contracts.events.export import ExportRequestedV1
+from contracts.model_package import PRINTABLE
 
 Kind = Literal["ultralytics", "state_dict", "safetensors", "torchscript", "huggingface", "onnx", "module", "unreadable"]
 
@@ -24,6 +26,7 @@ ORIGINS: dict[Kind, str] = {
 }
 MAX_PICKLE_BYTES = 64 << 20
 MAX_HEADER_BYTES = 100 << 20
+MAX_NAME = 256
 
 
 def sniff(path: Path) -> Kind:
@@ -94,12 +97,21 @@ def _sniff_pickle(data: bytes) -> Kind:
 
 
 def class_names(own: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
-    """The model's own class names, or those of the request; raises Permanent("classes_mismatch") if the count differs."""
-    if given is None:
-        return tuple(own)
-    if len(given) != len(own):
+    """The model's own class names, or those of the request.
+
+    Raises Permanent("classes_mismatch") if the count differs, or where a name cannot be shown.
+    """
+    if given is not None and len(given) != len(own):
         raise Permanent("classes_mismatch", f"the model has {len(own)} classes, the request names {len(given)}.")
-    return tuple(given)
+    names = tuple(own if given is None else given)
+    for number, name in enumerate(names):
+        if len(name) > MAX_NAME or not re.match(PRINTABLE, name):
+            raise Permanent(
+                "classes_mismatch",
+                f"the name of class {number} has control characters or more than {MAX_NAME} characters.",
+                hint="Name the classes when you register the training.",
+            )
+    return names
 
 
 def image_size(request: ExportRequestedV1, trained: Sequence[int], stride: int = 1) -> tuple[int, int]:
