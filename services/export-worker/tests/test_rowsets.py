@@ -77,3 +77,19 @@ def test_candidates_are_boxes_by_their_corners_with_the_best_class():
     raw = np.array([[10.0], [20.0], [4.0], [6.0], [0.1], [0.7]])
 
     assert candidates(raw).tolist() == [[8.0, 17.0, 12.0, 23.0, 0.7, 1.0]]
+
+
+def test_a_class_that_ties_with_the_best_is_a_candidate_too_and_an_empty_anchor_is_none():
+    raw = np.array([[10.0, 50.0], [20.0, 50.0], [4.0, 4.0], [6.0, 4.0], [0.7, 1e-6], [0.7 - 1e-5, 0.0], [0.6, 0.0]])
+
+    assert candidates(raw)[:, 5].tolist() == [0.0, 1.0]
+
+
+def test_a_tie_of_classes_that_rounding_decides_is_no_difference_but_another_class_is():
+    a = rows()
+    b = a.copy()
+    b[2, 5] = 9
+    tied = np.concatenate([a, b[2:3]])
+
+    assert max(part.max_abs for part in compared(a, b, tied).result()) == 0
+    assert any(part.max_abs > part.max_abs_allowed for part in compared(a, b, a).result())

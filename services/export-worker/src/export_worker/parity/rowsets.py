@@ -68,11 +68,15 @@ def alike(a: Floats, b: Floats) -> Flags:
 
 
 def candidates(raw: Floats) -> Floats:
-    """yolo_v8 [4 + C, A] as rows [A, 6]: each anchor's box with its best class."""
-    half = raw[2:4] / 2
-    best = raw[4:].argmax(axis=0)
-    scores = np.take_along_axis(raw[4:], best[None], axis=0)
-    rows: Floats = np.concatenate([raw[:2] - half, raw[:2] + half, scores, best[None]]).T
+    """yolo_v8 [4 + C, A] as rows [M, 6]: each anchor's box with its best class, and with every other whose score ties with it.
+
+    Anchors without any score are left out: no suppression keeps them.
+    """
+    half, each = raw[2:4] / 2, raw[4:]
+    best = each.max(axis=0)
+    classes, anchors = np.nonzero((each >= best - CLOSE) & (best > CLOSE))
+    corners = np.concatenate([raw[:2] - half, raw[:2] + half])[:, anchors]
+    rows: Floats = np.concatenate([corners, each[None, classes, anchors], classes[None]]).T
     return rows
 
 
