@@ -1,10 +1,8 @@
 """`python -m inference_proxy`: serves until SIGTERM."""
 
 import ctypes
-import sys
 from contextlib import suppress
 
-from contracts.errors import Permanent
 from inference_proxy.app import SERVICE, build_app
 from inference_proxy.settings import Settings
 from servicekit import process, settings, telemetry
@@ -39,7 +37,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        process.run(main())
-    except Permanent as error:
-        sys.exit(f"{SERVICE}: {error.message}")
+    process.run(SERVICE, main())

@@ -1,13 +1,11 @@
 """The one path of a request: decode, preprocess, Triton, postprocess.
 
 Decoding, resizing and NMS run in a small thread pool: cv2 and zlib release the interpreter lock, a large picture never
-holds up other requests, and as many pictures are unpacked at once as there are threads, which bounds memory.
+holds up other requests, and as many pictures are unpacked at once as there are threads, which bounds memory. Users take turns at the threads.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 from uuid import UUID
 
@@ -20,6 +18,7 @@ from inference_proxy.bodies import InferRequest, Thresholds
 from inference_proxy.images import ImageLimits, decode, refused
 from inference_proxy.room import Room
 from inference_proxy.served import ServedModel
+from inference_proxy.turns import Turns
 from processing.errors import ImageError, MetadataError, OptionError
 from processing.geometry import Geometry
 from processing.pipeline import Prediction, Tensor
@@ -72,11 +71,11 @@ class DataPlane:
     def __init__(self, triton: InferencePort, limits: ImageLimits, *, threads: int) -> None:
         self._triton = triton
         self._limits = limits
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="picture")
+        self._threads = Turns(threads, "picture")
         self._room = Room(TENSOR_BYTES, USER_TENSOR_BYTES)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def infer(
         self, model: ServedModel, request: InferRequest, admitted: Callable[[], Awaitable[None]], *, user_id: UUID
@@ -88,8 +87,7 @@ class DataPlane:
         """
         check_thresholds(model, request.thresholds)
         with self._room.hold(user_id, model.memory_bytes):
-            loop = asyncio.get_running_loop()
-            prepared = await loop.run_in_executor(self._pool, self._prepare, model, request.image)
+            prepared = await self._threads.run(user_id, self._prepare, model, request.image)
             await admitted()
             asked = time.time_ns()
             outputs = await self._triton.infer(model, prepared.tensor)
@@ -97,8 +95,8 @@ class DataPlane:
             if sum(output.nbytes for output in outputs.values()) <= SMALL_ANSWER_BYTES:
                 predictions = _predictions(model, outputs, prepared.geometry, request.thresholds)
             else:
-                predictions = await loop.run_in_executor(
-                    self._pool, _predictions, model, outputs, prepared.geometry, request.thresholds
+                predictions = await self._threads.run(
+                    user_id, _predictions, model, outputs, prepared.geometry, request.thresholds
                 )
         stages = [Stage("triton", asked, answered), Stage("postprocess", answered, time.time_ns())]
         height, width = prepared.geometry.source
