@@ -220,7 +220,7 @@ SERVICE = """
         finally:
             print("cleaned up", flush=True)
 
-    run(main())
+    run("slow", main())
 """
 
 

@@ -1,21 +1,44 @@
-"""The frame of a service's process: the event loop, and a stop asked for by SIGTERM or Ctrl-C."""
+"""The frame of a service's process: the event loop, a stop asked for by SIGTERM or Ctrl-C, and errors told in one sentence."""
 
 import asyncio
 import signal
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
-R = TypeVar("R")
+from contracts.errors import ModelportError
+from servicekit import telemetry
+from servicekit.telemetry import Telemetry
 
 
-def run(main: Coroutine[Any, Any, R]) -> R:
-    """Run `main` on uvloop where it is installed, else on asyncio's own loop."""
+def run(service: str, main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` on uvloop where it is installed, else on asyncio's own loop; an error of ours ends the process with its sentence and hint."""
+    try:
+        _run(main)
+    except ModelportError as error:
+        sys.exit(f"{service}: {error.message} {error.hint}")
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main)
+        asyncio.run(main)
+        return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        runner.run(main)
+
+
+async def hold(service: str, start: Callable[[Telemetry], AbstractAsyncContextManager[object]]) -> None:
+    """Keep open what `start` makes, until the process is asked to stop."""
+    stop = stop_event()
+    tracing = telemetry.setup(service)
+    try:
+        async with start(tracing):
+            await stop.wait()
+    finally:
+        tracing.shutdown()
 
 
 def stop_event() -> asyncio.Event:

@@ -1,26 +1,8 @@
 """`python -m deployer`: runs the deployer until SIGTERM."""
 
-import sys
-
-from contracts.errors import Permanent
 from deployer.app import SERVICE, run_app
 from deployer.settings import Settings
-from servicekit import process, settings, telemetry
-
-
-async def main() -> None:
-    """Run until asked to stop."""
-    stop = process.stop_event()
-    tracing = telemetry.setup(SERVICE)
-    try:
-        async with run_app(settings.load(Settings), tracing):
-            await stop.wait()
-    finally:
-        tracing.shutdown()
-
+from servicekit import process, settings
 
 if __name__ == "__main__":
-    try:
-        process.run(main())
-    except Permanent as error:
-        sys.exit(f"{SERVICE}: {error.message}")
+    process.run(SERVICE, process.hold(SERVICE, lambda tracing: run_app(settings.load(Settings), tracing)))

@@ -1,8 +1,5 @@
 """`python -m gateway`: serve until SIGTERM."""
 
-import sys
-
-from contracts.errors import ModelportError
 from gateway.app import build_app, running
 from gateway.parts import SERVICE
 from gateway.settings import Settings
@@ -23,7 +20,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        process.run(main())
-    except ModelportError as error:
-        sys.exit(f"gateway: {error.message} {error.hint}")
+    process.run(SERVICE, main())
