@@ -38,8 +38,10 @@ def route(scope: Scope, problems: Mapping[int, str]) -> dict[str, Any]:
 
 
 READ = route(Scope.READ, _PROBLEMS)
-WRITE = route(Scope.WRITE, _PROBLEMS | _REFUSALS)
-ADMIN = route(Scope.ADMIN, _PROBLEMS | _REFUSALS)
+BODY_BYTES = 64 << 10
+"""What is stored of a body is read by the page: see MAX_PAGE."""
+WRITE = route(Scope.WRITE, _PROBLEMS | _REFUSALS) | {"request_max_body_size": BODY_BYTES}
+ADMIN = route(Scope.ADMIN, _PROBLEMS | _REFUSALS) | {"request_max_body_size": BODY_BYTES}
 
 MAX_PAGE = 200
 

@@ -23,6 +23,8 @@ from gateway.store.trainings import TrainingJob
 from servicekit.postgres import Connection
 
 PATH = "/api/v1/training"
+BODY_BYTES = 1 << 20
+"""Room for the names of tens of thousands of classes."""
 ClassName = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
@@ -48,7 +50,7 @@ class NewTrainingJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     export: NewExport | None = None
 
 
-@post(PATH, **WRITE)
+@post(PATH, **(WRITE | {"request_max_body_size": BODY_BYTES}))
 async def register_training(
     parts: Wired, caller: Sender, data: JSONBody[NewTrainingJob], idempotency_key: IdempotencyKey = None
 ) -> Response[TrainingJob]:
