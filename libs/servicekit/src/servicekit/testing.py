@@ -77,14 +77,20 @@ class Program:
             self.kill()
 
     def kill(self) -> None:
-        """Also its own children: PostgreSQL's would hold its shared memory for a moment."""
+        """Also its own children, and wait for them: while one of PostgreSQL's lives, no successor starts on its data."""
         if self._process is None:
             return
+        children: list[int] = []
         if self.is_running():
-            for victim in (self.pid, *_children(self.pid)):
+            self._process.send_signal(Signals.SIGSTOP)  # so that it has no more children after these
+            children = _children(self.pid)
+            for victim in (self.pid, *children):
                 with suppress(ProcessLookupError):
                     os.kill(victim, Signals.SIGKILL)
         self._process.wait()
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        while any(_is_alive(child) for child in children) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -241,6 +247,14 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], patience_s: float = 30.0) -> None:
