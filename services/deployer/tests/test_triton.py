@@ -11,7 +11,7 @@ from deployer.triton import CAUSE_CHARS, Triton, _authority, without_paths
     [
         ("Load model from /tmp/folderX1/1/model.onnx failed:Protobuf parsing failed.",
          "Load model from … failed:Protobuf parsing failed."),
-        ("at /work/backends/onnxruntime/model.py(12): initialize", "at …(12): initialize"),
+        ("at /srv/backends/onnxruntime/model.py(12): initialize", "at …(12): initialize"),
         ("see http://10.0.0.1:8333/bucket/key?x=1 now", "see … now"),
         ("input shape [-1,3,64,64] and/or a ratio of 1/2\n  in two lines",
          "input shape [-1,3,64,64] and/or a ratio of 1/2 in two lines"),
