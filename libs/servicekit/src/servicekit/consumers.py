@@ -133,7 +133,7 @@ class PullConsumer:
             consumer=str(self._config.durable_name), stream=self._stream
         )
 
-    async def fetch(self, batch: int = 1, timeout: float | None = 1.0) -> list[Msg]:  # noqa: ASYNC109
+    async def fetch(self, batch: int = 1, timeout: float | None = 1.0) -> list[Msg]:  # noqa: ASYNC109  (nats-py calls it so)
         """Like nats-py's fetch: raises nats TimeoutError without messages, whatever the cause, and never at once."""
         if self._subscription is None:
             raise nats.errors.TimeoutError

@@ -20,7 +20,7 @@ from servicekit.settings import S3Settings
 START_PATIENCE_S = 30.0
 STOP_PATIENCE_S = 10.0
 POSTGRES_USER = "modelport"
-POSTGRES_PASSWORD = "modelport-test"  # noqa: S105
+POSTGRES_PASSWORD = "modelport-test"  # noqa: S105  (of a server on loopback that lives for one test run)
 
 
 class ServerFailed(RuntimeError):
@@ -134,7 +134,7 @@ class Server:
     def _answers(self) -> bool:
         if self._command.ready_url:
             try:
-                with urllib.request.urlopen(self._command.ready_url, timeout=1) as answer:  # noqa: S310
+                with urllib.request.urlopen(self._command.ready_url, timeout=1) as answer:  # noqa: S310  (our own server)
                     return bool(answer.status == 200)
             except (urllib.error.URLError, OSError):
                 return False
@@ -198,7 +198,7 @@ def s3_server(tmp: Path) -> Iterator[S3Server]:
     settings = S3Settings(
         s3_endpoint=f"http://127.0.0.1:{ports.s3}",
         s3_access_key="modelporttest",
-        s3_secret_key="modelport-test-secret",  # noqa: S106
+        s3_secret_key="modelport-test-secret",  # noqa: S106  (likewise)
     )
     command = servers.weed_command(
         tmp / "s3", ports=ports, access_key=settings.s3_access_key, secret_key=settings.s3_secret_key
