@@ -6,7 +6,7 @@ TYPED := $(wildcard libs/*/src services/*/src deploy/embedded/src samples/src be
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-test demo up test check gen bench compose-check clean
+.PHONY: help setup setup-demo setup-test demo up test check gen bench chaos attack clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,14 @@ check: setup-test ## format, lint, strict types, import rules, generated files
 
 gen: setup-test ## write the generated documents
 	@$(VENV)/python -m contracts.generate
+
+chaos: setup-test ## every promise of docs/reliability.md with all its trials
+	@$(VENV)/python -m samples
+	@$(VENV)/python -m pytest -m chaos --full
+
+attack: setup-test ## every promise of docs/security.md with all its trials
+	@$(VENV)/python -m samples
+	@$(VENV)/python -m pytest -m attack --full
 
 bench: setup-test ## side-by-side benchmarks into bench/RESULTS.md
 	@$(VENV)/python -m samples shapes-detector
