@@ -1,4 +1,4 @@
-"""One embedded stack for all integration tests, real servers and all five services; each test has users of its own."""
+"""One embedded stack for all tests of the whole, real servers and all five services; each test has users of its own."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
