@@ -108,9 +108,9 @@ async def test_a_run_gets_its_job_and_no_secret_that_it_does_not_read(launcher: 
 async def test_cancelling_leaves_no_process_whatever_the_run_does(launcher: SubprocessLauncher, name: str) -> None:
     handle = await launcher.launch(run(name))
     await started(launcher, handle)
-    await asyncio.sleep(0.2)
-    pids = watch.tree(launcher._runs[handle.id].process.pid)
-    assert len(pids) == (2 if name == "stubborn" else 1)
+    pid = launcher._runs[handle.id].process.pid
+    while len(pids := watch.tree(pid)) < (2 if name == "stubborn" else 1):
+        await asyncio.sleep(0.02)
     await launcher.cancel(handle, grace_s=0.3)
     assert not any(watch.is_alive(pid) for pid in pids)
     assert await launcher.poll(handle) is RunState.FAILED

@@ -87,14 +87,14 @@ async def test_a_run_continues_the_trace_of_its_request(floor: Floor, sink: tupl
 
 async def test_an_attempt_that_was_overtaken_states_nothing(floor: Floor) -> None:
     run = await attempt(floor)
-    process = await start(floor, run, "export")
-    await floor.until(lambda: bool(floor.of(ExportProgressedV1, run.request.job_id)))
     bucket = await floor.bus.kv(LEASES)
     entry = await bucket.get(str(run.request.job_id))
     record = msgspec.json.decode(entry.value or b"", type=LeaseRecord)
     taken = msgspec.structs.replace(record, attempt=record.attempt + 1, worker="other", token="other")
     await bucket.put(str(run.request.job_id), msgspec.json.encode(taken))
+    process = await start(floor, run, "export")
     assert await process.wait() == Exit.STATED
+    await floor.until(lambda: bool(floor.of(ExportProgressedV1, run.request.job_id)))
     await asyncio.sleep(0.3)
     assert not floor.of(ModelExportedV1, run.request.job_id)
     assert not floor.of(ExportFailedV1, run.request.job_id)
