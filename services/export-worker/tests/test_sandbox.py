@@ -17,7 +17,7 @@ def pairs(argv: list[str], flag: str) -> list[str]:
 
 @pytest.mark.parametrize("own_uid", [1_000_000_007, None])
 def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: int | None) -> None:
-    argv = make("/usr/bin/bwrap", own_uid=own_uid).argv(tmp_path, ["child"], Limits(memory_bytes=MIB), seccomp_fd=9)
+    argv = make("/usr/bin/bwrap", own_uid=own_uid).argv(tmp_path, ["child"], Limits(memory_bytes=MIB), {"--seccomp": 9})
     inside = argv[argv.index("--") :]
     assert {"--die-with-parent", "--new-session", "--clearenv"} <= set(argv)
     assert ("--unshare-all" in argv) or {"--unshare-net", "--unshare-pid", "--unshare-ipc"} <= set(argv)

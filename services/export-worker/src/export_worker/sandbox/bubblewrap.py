@@ -67,9 +67,9 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         return os.geteuid() if self.own_uid is None else self.own_uid
 
     def argv(
-        self, job_dir: Path, command: Sequence[str], limits: Limits, *, seccomp_fd: int | None = None
+        self, job_dir: Path, command: Sequence[str], limits: Limits, descriptors: Mapping[str, int] | None = None
     ) -> list[str]:
-        """The whole command line; `job_dir` must hold the folders `input`, `tmp` and be owned by `uid()`."""
+        """The whole command line; `job_dir` must hold the folders `input`, `tmp` and be owned by `uid()`; `descriptors` of bwrap's options."""
         return [
             self.bwrap,
             *self._namespaces(),
@@ -77,7 +77,7 @@ class Sandbox(Struct, frozen=True, kw_only=True):
             "--new-session",
             *self._environment(limits),
             *self._filesystem(job_dir),
-            *(("--seccomp", str(seccomp_fd)) if seccomp_fd is not None else ()),
+            *(part for option, number in (descriptors or {}).items() for part in (option, str(number))),
             "--chdir",
             JOB,
             "--",

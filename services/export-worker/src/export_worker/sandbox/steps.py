@@ -15,6 +15,7 @@ from contracts.vocabulary import ExportStage, Framework
 from export_worker.sandbox import seccomp, watch
 from export_worker.sandbox.bubblewrap import MIB, Limits, Sandbox
 from export_worker.sandbox.job_dir import JobDir
+from export_worker.sandbox.lifetime import Lifetime
 from export_worker.sandbox.messages import MAX_LINE, Done, Failed, Progress, Ready, parse
 from export_worker.sandbox.step_log import StepLog
 from export_worker.sandbox.verdicts import Broken, explain
@@ -23,7 +24,7 @@ CHILD = (sys.executable, "-m", "export_worker.child")
 MEMORY_PERIOD_S = 0.2
 DISK_EVERY = 5
 CHUNK = 64 * 1024
-GONE_TRIES = 200
+BEGIN_PATIENCE_S = 60.0
 
 Heard = Callable[[Progress], None]
 
@@ -52,9 +53,10 @@ class Step:
         self._last: Done | Failed | None = None
         self._stage = ExportStage.LOAD
         self._broken: Broken | None = None
-        self._pids: tuple[int, ...] = ()
         self._readers: list[asyncio.Task[None]] = []
         self._process: asyncio.subprocess.Process | None = None
+        self._life: Lifetime | None = None
+        self._begun: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -68,27 +70,34 @@ class Step:
 
     async def start(self, framework: Framework) -> None:
         """Start the child; it imports the framework's toolchain and then waits for `finish`."""
-        filter_fd = _filter_fd() if seccomp.is_supported() else None
+        life = Lifetime()
+        filters = {"--seccomp": _filter_fd()} if seccomp.is_supported() else {}
+        descriptors = {**life.descriptors, **filters}
         command = [*self._command, "--warm", str(framework)]
-        argv = self._sandbox.argv(self._job.path, command, self._limits, seccomp_fd=filter_fd)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *argv,
+                *self._sandbox.argv(self._job.path, command, self._limits, descriptors),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=() if filter_fd is None else (filter_fd,),
+                pass_fds=tuple(descriptors.values()),
                 env={"PATH": os.environ.get("PATH", os.defpath)},
             )
+        except BaseException:
+            life.abandon()
+            raise
         finally:
-            if filter_fd is not None:
-                os.close(filter_fd)
+            for descriptor in descriptors.values():
+                os.close(descriptor)
+        self._life = life
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [
             asyncio.create_task(self._read_messages(self._process.stdout)),
             asyncio.create_task(self._read_log(self._process.stderr)),
         ]
+        self._begun = asyncio.create_task(life.begin())
+        await asyncio.shield(self._begun)
 
     async def ready(self) -> bool:
         """Wait until the toolchain is imported; False where the child ended instead."""
@@ -103,7 +112,6 @@ class Step:
     async def finish(self, heard: Heard) -> Outcome:
         """Tell the child to go, hear it to the end, and explain how it ended; no process of it is left afterwards."""
         self._heard = heard
-        self._pids = tuple(watch.tree(self.pid))
         await self._say_go()
         guard = asyncio.create_task(self._guard())
         try:
@@ -120,18 +128,23 @@ class Step:
         """End the sandbox and everything in it, and read what it has left in its pipes; idempotent."""
         if self._process is None:
             return
+        assert self._life is not None
         try:
             async with asyncio.timeout(grace_s):
                 await self._process.wait()
         except TimeoutError:
             pass
         finally:
-            if self._process.returncode is None:
-                self._pids = tuple(watch.tree(self._process.pid))
-                self._send_kill()
+            await self._reach_init()
+            self._send_kill()
             await self._process.wait()
             await asyncio.gather(*self._readers, return_exceptions=True)
-            await _all_gone(self._pids)
+            await self._life.ended.wait()
+
+    async def _reach_init(self) -> None:
+        """Wait until the sandbox' first process can be killed by name; what runs inside waits for that too."""
+        if self._begun is not None:
+            await asyncio.wait((self._begun,), timeout=BEGIN_PATIENCE_S)
 
     async def _say_go(self) -> None:
         assert self._process is not None
@@ -149,7 +162,6 @@ class Step:
         while True:
             looks += 1
             used = await asyncio.to_thread(watch.usage, self.pid)
-            self._pids = used.pids
             if len(used.pids) > self._limits.processes:
                 self._end(Broken.PROCESSES, f"{len(used.pids)} processes")
             if used.memory_bytes > self._limits.memory_bytes:
@@ -168,9 +180,12 @@ class Step:
             self._send_kill()
 
     def _send_kill(self) -> None:
-        """Not `Process.kill`, which may reap the process behind asyncio's back and so lose its exit status."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """To the first process inside and to bwrap; not by `Process.kill`, which may reap behind asyncio's back and lose the status."""
+        if self._life is not None:
+            self._life.kill()
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def _read_messages(self, stream: asyncio.StreamReader) -> None:
         pending = b""
@@ -214,14 +229,6 @@ class Step:
         error = msgspec.structs.replace(error, stage=error.stage or str(self._stage))
         self._log.say(f"{error.code}: {error.message}")
         return Outcome(error=error)
-
-
-async def _all_gone(pids: tuple[int, ...]) -> None:
-    """The kernel ends what lives inside when the sandbox dies; wait until it has, which takes long for much memory."""
-    for _ in range(GONE_TRIES):
-        if not any(watch.is_alive(pid) for pid in pids):
-            return
-        await asyncio.sleep(0.01)
 
 
 def _filter_fd() -> int:
