@@ -1,7 +1,10 @@
 """The sandbox as a command line, and whether this machine has one."""
 
+import asyncio
 import os
+import signal
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,12 @@ import pytest
 from export_worker.sandbox import bubblewrap, seccomp, watch
 from export_worker.sandbox.bubblewrap import MIB, Limits, make
 from export_worker.sandbox.job_dir import Home, JobDir, delete
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def pairs(argv: list[str], flag: str) -> list[str]:
@@ -110,6 +119,19 @@ def test_a_process_sees_its_descendants() -> None:
     assert watch.usage(os.getpid()).memory_bytes > MIB
     assert watch._scanned()(os.getppid()).count(os.getpid()) == 1
     assert not watch.is_alive(2**22 + 1)
+
+
+async def test_a_held_process_is_gone_when_the_kernel_says_so() -> None:
+    process = await asyncio.create_subprocess_exec("sh", "-c", "sleep 600 & wait", start_new_session=True)
+    await until(lambda: len(watch.tree(process.pid)) == 2)
+    with watch.hold(process.pid) as held:
+        waiting = asyncio.create_task(watch.gone(held))
+        os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+        assert len(held) == 2
+        assert not waiting.done()
+        os.killpg(process.pid, signal.SIGKILL)
+        await waiting
 
 
 def test_the_folder_of_a_dead_worker_is_removed_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:

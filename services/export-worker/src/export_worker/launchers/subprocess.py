@@ -29,7 +29,6 @@ TRACING = "OTEL_"
 READY_PATIENCE_S = 120.0
 STANDARD_ERROR = 2
 NICE = 10
-_GONE_TRIES = 200
 _log = logging.getLogger(__name__)
 
 
@@ -191,19 +190,17 @@ async def _end(child: Child, grace_s: float) -> None:
     process = child.process
     if process.returncode is not None:
         return
-    pids = watch.tree(process.pid)
-    _signal(process.pid, signal.SIGTERM)
-    try:
-        async with asyncio.timeout(grace_s):
-            await process.wait()
-    except TimeoutError:
-        pids = watch.tree(process.pid)
-        _signal(-process.pid, signal.SIGKILL)
-        await process.wait()
-    for _ in range(_GONE_TRIES):
-        if not any(watch.is_alive(pid) for pid in pids):
-            return
-        await asyncio.sleep(0.01)
+    with watch.hold(process.pid) as early:
+        _signal(process.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await process.wait()
+        except TimeoutError:
+            with watch.hold(process.pid) as late:
+                _signal(-process.pid, signal.SIGKILL)
+                await process.wait()
+                await watch.gone(late)
+        await watch.gone(early)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -1,7 +1,9 @@
 """Looks at a running sandbox from outside: memory of all its processes, disk of its directory, and names the limit that broke."""
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -30,6 +32,33 @@ def tree(pid: int) -> list[int]:
         found.append(current)
         waiting.extend(children(current))
     return found
+
+
+@contextmanager
+def hold(pid: int) -> Iterator[list[int]]:
+    """A process and all its descendants as pidfds, which name them even when their ids are given out again."""
+    held: dict[int, int] = {}
+    try:
+        for descendant in tree(pid):
+            with suppress(ProcessLookupError):
+                held[descendant] = os.pidfd_open(descendant)
+        still = set(tree(pid))  # an id that was given out again before it was opened is not below us
+        yield [descriptor for descendant, descriptor in held.items() if descendant in still]
+    finally:
+        for descriptor in held.values():
+            os.close(descriptor)
+
+
+async def gone(pidfds: Sequence[int]) -> None:
+    """Wait until each of the processes has ended; the init of a pid namespace ends after everything in it."""
+    loop = asyncio.get_running_loop()
+    for descriptor in pidfds:
+        ended = asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
 
 
 def is_alive(pid: int) -> bool:
