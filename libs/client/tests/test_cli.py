@@ -250,3 +250,35 @@ def test_progress_on_a_terminal_takes_no_commands(server, job):
     assert "[/model/Conv]" in out.getvalue()
     assert "\x1b]0" not in out.getvalue()
     assert "\x1b[2J" not in out.getvalue().replace("\x1b[2K", "")
+
+
+def test_dead_letters_are_listed_with_their_reason_and_replayed(server, job, capsys):
+    letter = {
+        "sequence": 7,
+        "consumer": "export-worker-onnx",
+        "code": "worker_lost",
+        "reason": "the worker died in each of 5 attempts",
+        "subject": "export.jobs.requested.v1.onnx",
+        "failed_at": "2026-11-23T09:00:00Z",
+    }
+    server.json("GET", "/api/v1/dead-letters", {"items": [letter], "has_more": False, "next_cursor": None})
+    assert main(["dead-letters", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "7" in out
+    assert "worker_lost" in out
+    assert "died in each of 5 attempts" in out
+    done = {"sequence": 7, "action": "job_requested", "subject": letter["subject"], "job_id": job()["id"]}
+    server.json("POST", "/api/v1/dead-letters/7/replay", done, status=202)
+    assert main(["dead-letters", "replay", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "job requested" in out
+    assert job()["id"] in out
+    assert "idempotency-key" in server.of("POST", "/api/v1/dead-letters/7/replay")[0].headers
+
+
+def test_a_dead_letter_that_cannot_be_replayed_says_why(server, capsys):
+    problem = {"code": "conflict", "detail": "The export is completed; only a failed one can be requested again."}
+    server.json("POST", "/api/v1/dead-letters/8/replay", problem, status=409)
+    assert main(["dead-letters", "replay", "8"]) == 1
+    assert "only a failed one" in capsys.readouterr().err
+    assert main(["dead-letters", "replay", "0"]) == 2

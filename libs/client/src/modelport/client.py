@@ -5,6 +5,7 @@ Thread-safe and without an event loop of its own: inside asyncio call it through
 
 from types import TracebackType
 
+from modelport.dead_letters import DeadLetters
 from modelport.deployments import Deployments
 from modelport.exports import Exports
 from modelport.inference import Endpoint
@@ -25,6 +26,7 @@ class Client:
         self.exports = Exports(self.transport)
         self.deployments = Deployments(self.transport)
         self.users = Users(self.transport)
+        self.dead_letters = DeadLetters(self.transport)
         self._timeout_s = timeout_s
 
     def endpoint(self, deployment_id: str, api_key: str, *, url: str = "") -> Endpoint:

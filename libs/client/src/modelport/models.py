@@ -176,7 +176,33 @@ class Token(Answer, frozen=True, kw_only=True):
     name: str = ""
     token: str = ""
     created_at: datetime | None = None
+    expires_at: datetime | None = None
     revoked_at: datetime | None = None
+
+
+class DeadLetter(Answer, frozen=True, kw_only=True):
+    """A message that a service gave up; `sequence` names it."""
+
+    sequence: int
+    consumer: str
+    code: str
+    reason: str
+    subject: str
+    event_id: str = ""
+    deliveries: int = 0
+    failed_at: datetime
+    traceparent: str = ""
+    body: str = ""
+
+
+class Replayed(Answer, frozen=True, kw_only=True):
+    """What became of a dead letter; `action` is job_requested, deployment_requested or message_delivered."""
+
+    sequence: int
+    action: str
+    subject: str
+    job_id: UUID | None = None
+    deployment_id: UUID | None = None
 
 
 class Prediction(Answer, frozen=True, kw_only=True, rename={"class_name": "class"}):

@@ -12,8 +12,8 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from contracts import envelope
-from contracts.errors import ErrorInfo, Transient
-from contracts.subjects import DEAD_LETTERS, dead_letter_subject
+from contracts.errors import ErrorInfo, Permanent, Transient
+from contracts.subjects import DEAD_LETTERS, dead_letter_subject, stream_of
 
 REASON_CODE = "modelport-reason-code"
 REASON = "modelport-reason"
@@ -40,6 +40,14 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     failed_at: datetime
     traceparent: str
     body: str
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter and what it takes to deliver its message again: headers and body as they came."""
+
+    letter: DeadLetter
+    headers: dict[str, str]
+    body: bytes
 
 
 async def keep(jetstream: JetStreamContext, message: Msg, consumer: str, reason: ErrorInfo) -> None:
@@ -76,6 +84,41 @@ async def newest(jetstream: JetStreamContext, limit: int, before: int | None = N
     except (nats.errors.Error, OSError) as error:
         raise Transient("unavailable", "The bus does not answer.") from error
     return found
+
+
+async def find(jetstream: JetStreamContext, sequence: int) -> Kept:
+    """One dead letter; Permanent `not_found`, Transient where the bus does not answer."""
+    try:
+        message = await jetstream.get_msg(DEAD_LETTERS, seq=sequence)
+    except nats.js.errors.NotFoundError as error:
+        raise Permanent("not_found", f"There is no dead letter {sequence}.") from error
+    except (nats.errors.Error, OSError) as error:
+        raise Transient("unavailable", "The bus does not answer.") from error
+    headers = {key: value for key, value in (message.headers or {}).items() if not key.startswith("modelport-")}
+    headers.pop(envelope.MESSAGE_ID_HEADER, None)
+    return Kept(letter=_read(message), headers=headers, body=message.data or b"")
+
+
+async def redeliver(jetstream: JetStreamContext, kept: Kept) -> None:
+    """Publish the message where it came from, with its own headers, once however often it is asked for."""
+    letter = kept.letter
+    headers = kept.headers | {envelope.MESSAGE_ID_HEADER: f"dead-letter/{letter.sequence}"}
+    try:
+        await jetstream.publish(
+            letter.subject, kept.body, stream=stream_of(letter.subject), headers=headers, timeout=5.0
+        )
+    except (nats.errors.Error, OSError) as error:
+        raise Transient("unavailable", "The bus does not answer.") from error
+
+
+async def remove(jetstream: JetStreamContext, sequence: int) -> None:
+    """Take a dead letter out of the list; one that is gone already is fine."""
+    try:
+        await jetstream.delete_msg(DEAD_LETTERS, sequence)
+    except (nats.js.errors.NotFoundError, nats.js.errors.ServerError) as error:
+        _log.info("dead letter %d is gone already: %s", sequence, error)
+    except (nats.errors.Error, OSError) as error:
+        raise Transient("unavailable", "The bus does not answer.") from error
 
 
 def _read(message: RawStreamMsg) -> DeadLetter:

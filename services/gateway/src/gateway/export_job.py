@@ -6,7 +6,7 @@ from typing import cast
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contracts.errors import ErrorInfo
+from contracts.errors import ErrorInfo, Permanent
 from contracts.events import (
     ExportCancelledV1,
     ExportFailedV1,
@@ -89,6 +89,18 @@ def is_current(job: JobState, fact: Fact) -> bool:
 def expire(job: JobState, error: ErrorInfo) -> JobState:
     """The job after its time has run out; the very same object where it was over already."""
     return job if job.is_terminal else replace(job, status=FAILED, error=error, message=error.message)
+
+
+def reopen(job: JobState) -> JobState:
+    """A failed job as if it had just been asked for; Permanent("conflict") where there is nothing to try again.
+
+    What ran out of time stays over: its workers were told that it is cancelled, and remember it.
+    """
+    if job.status is not FAILED:
+        raise Permanent("conflict", f"The export is {job.status}; only a failed one can be requested again.")
+    if job.error is not None and job.error.code == "deadline_exceeded":
+        raise Permanent("conflict", "The export ran out of time and was given up; create a new one.")
+    return JobState(message="requested again")
 
 
 def _ends_packaging(fact: Fact) -> bool:

@@ -41,7 +41,7 @@ async def notice(parts: Parts) -> None:
 
 
 async def release(parts: Parts, job_ids: list[UUID]) -> None:
-    """Let workers and packagers take jobs again that one of them has done, but whose facts are lost; attempts keep counting.
+    """Let workers and packagers take jobs again that are over for them, with all their tries; attempts keep counting.
 
     It runs before the jobs are committed as open: a crash in between repeats both, instead of forgetting the leases.
     """
@@ -53,7 +53,9 @@ async def release(parts: Parts, job_ids: list[UUID]) -> None:
             entry = await bucket.get(key)
             record = json.decode(entry.value or b"", type=LeaseRecord)
             if record.state == "done":
-                await bucket.update(key, json.encode(replace(record, state="released")), last=entry.revision)
+                await bucket.update(
+                    key, json.encode(replace(record, state="released", failures=0)), last=entry.revision
+                )
         except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyWrongLastSequenceError, MsgspecError):
             continue
 

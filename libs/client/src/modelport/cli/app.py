@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from modelport import config
-from modelport.cli import deployments, exports, reports, training, users
+from modelport.cli import dead_letters, deployments, exports, reports, training, users
 from modelport.cli.safe import Shown
 from modelport.errors import ApiError, ClientError, UnreachableError
 
@@ -38,6 +38,7 @@ def build_app() -> typer.Typer:
         part.add_commands(app)
     app.add_typer(training.build_app(), name="train")
     app.add_typer(users.build_app(), name="users")
+    app.add_typer(dead_letters.build_app(), name="dead-letters")
     return app
 
 

@@ -11,11 +11,13 @@ from rich.text import Text
 from contracts.capabilities import ExportCapabilities
 from modelport.models import (
     ApiKey,
+    DeadLetter,
     Deployment,
     DeploymentEvent,
     ExportJob,
     Inference,
     NewUser,
+    Replayed,
     Token,
     TrainingJob,
     Usage,
@@ -201,8 +203,21 @@ def token(found: Token) -> RenderableType:
 
 
 def tokens(found: Sequence[Token]) -> RenderableType:
-    rows = ((str(t.id), t.prefix, t.name, ", ".join(t.scopes), when(t.created_at), when(t.revoked_at)) for t in found)
-    return table(("ID", "PREFIX", "NAME", "SCOPES", "CREATED", "REVOKED"), rows)
+    rows = (
+        (str(t.id), t.prefix, t.name, ", ".join(t.scopes), when(t.created_at), when(t.expires_at), when(t.revoked_at))
+        for t in found
+    )
+    return table(("ID", "PREFIX", "NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED"), rows)
+
+
+def dead_letters(found: Sequence[DeadLetter]) -> RenderableType:
+    rows = ((str(d.sequence), when(d.failed_at), d.consumer, d.code, d.reason) for d in found)
+    return table(("NUMBER", "GIVEN UP", "CONSUMER", "CODE", "REASON"), rows)
+
+
+def replayed(found: Replayed) -> RenderableType:
+    done = found.action.replace("_", " ")
+    return facts((("done", done), ("job", found.job_id), ("deployment", found.deployment_id)))
 
 
 def api_key(found: ApiKey) -> RenderableType:

@@ -166,6 +166,19 @@ async def save(conn: Connection, job_id: UUID, state: JobState) -> None:
     await conn.execute(_SAVE, job_id, *values, [str(status) for status in TERMINAL])
 
 
+async def request_again(conn: Connection, job_id: UUID) -> tuple[ExportRequestedV1, int]:
+    """The job's request and its number, counted as published now; whoever follows the job reads on after its failure."""
+    await conn.execute("UPDATE job_events SET name = 'progressed' WHERE job_id = $1 AND name = 'failed'", job_id)
+    record = await conn.fetchrow(
+        "UPDATE export_jobs SET requests = requests + 1, requested_at = now() WHERE id = $1 "
+        "RETURNING request, requests",
+        job_id,
+    )
+    if record is None or record["request"] is None:
+        raise LookupError("only a job that was asked of workers is asked of them again")
+    return convert(record["request"], ExportRequestedV1), int(record["requests"])
+
+
 async def touch(conn: Connection, job_id: UUID) -> None:
     """Something was heard of the job that changed nothing."""
     await conn.execute("UPDATE export_jobs SET heard_at = now() WHERE id = $1", job_id)

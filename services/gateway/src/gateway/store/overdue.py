@@ -45,7 +45,7 @@ async def due_jobs(conn: Connection, after_s: float) -> list[DueRequest]:
 async def expired_jobs(conn: Connection, limits: Limits) -> list[UUID]:
     """Jobs whose time has run out, each held until the transaction ends."""
     records = await conn.fetch(
-        "SELECT id FROM export_jobs WHERE (status = 'pending' AND created_at < now() - make_interval(secs => $1))"
+        "SELECT id FROM export_jobs WHERE (status = 'pending' AND COALESCE(heard_at, created_at) < now() - make_interval(secs => $1))"
         " OR (status = 'running' AND (heard_at < now() - make_interval(secs => $2)"
         " OR attempt_started_at < now() - make_interval(secs => timeout_s + $3)))"
         " ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED",
