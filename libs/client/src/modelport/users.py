@@ -29,9 +29,13 @@ class Users:
     def list(self, limit: int | None = None) -> Iterator[User]:
         return everything(self._transport, PATH, Page[User], limit=limit)
 
-    def create_token(self, user_id: UUID | str, scopes: Sequence[Scope | str]) -> Token:
-        """One more token for a user, which only this answer shows."""
-        body = {"scopes": [str(scope) for scope in scopes]}
+    def create_token(
+        self, user_id: UUID | str, scopes: Sequence[Scope | str], *, expires_in_s: int | None = None
+    ) -> Token:
+        """One more token for a user, which only this answer shows; without `expires_in_s` it works until it is revoked."""
+        body: dict[str, object] = {"scopes": [str(scope) for scope in scopes]}
+        if expires_in_s is not None:
+            body["expires_in_s"] = expires_in_s
         headers = {IDEMPOTENCY_KEY: str(uuid4())}
         return self._transport.call("POST", f"{PATH}/{user_id}/tokens", Token, body=body, headers=headers)
 

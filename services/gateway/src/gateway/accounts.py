@@ -1,13 +1,14 @@
 """Who calls and what they may do: users, tiers, bearer tokens and their scopes."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from msgspec.structs import replace
 
 from contracts import credentials
 from contracts.errors import FieldError, ModelportError, Permanent
@@ -47,11 +48,19 @@ async def create_user(conn: Connection, name: str, tier: Tier, pepper: str) -> t
 
 
 async def create_token(
-    conn: Connection, user_id: UUID, name: str, scopes: Sequence[Scope], pepper: str
+    conn: Connection,
+    user_id: UUID,
+    name: str,
+    scopes: Sequence[Scope],
+    pepper: str,
+    *,
+    expires_in_s: int | None = None,
 ) -> tuple[TokenRow, str]:
-    """One more token, in clear for this once."""
+    """One more token, in clear for this once; it lives for ever unless `expires_in_s` says how long."""
     secret = credentials.mint(credentials.USER_PREFIX)
     row = _token_row(user_id, name, scopes, secret, uuid4())
+    if expires_in_s is not None:
+        row = replace(row, expires_at=row.created_at + timedelta(seconds=expires_in_s))
     await accounts.insert_token(conn, row, credentials.digest(secret, pepper))
     return row, secret
 

@@ -17,6 +17,7 @@ from contracts.errors import Permanent, Transient
 from gateway import openapi, reactions
 from gateway.accounts import Authentication, ensure_bootstrap, refuse_unknown_parameters, require_scope
 from gateway.api import accounts, dead_letters, deployments, exports, training, uploads
+from gateway.api.bodies import StrictRequest
 from gateway.parts import SERVICE, Parts
 from gateway.progress import Progress
 from gateway.reconciler import Reconciler
@@ -105,6 +106,7 @@ def _litestar(state: State, checks: http.Checks, middleware: list[Any]) -> Lites
             **dict.fromkeys(DATABASE_AWAY, _on_database_away),
         },
         openapi_config=openapi.config(),
+        request_class=StrictRequest,
         state=state,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,

@@ -24,7 +24,7 @@ class Settings(S3Settings, frozen=True, kw_only=True):
     traces_url: str = ""
     """Jaeger-style query API; empty: traces cannot be shown."""
 
-    download_ttl_s: Seconds = 86_400
+    download_ttl_s: Seconds = 900
     upload_ttl_s: Seconds = 3_600
     idempotency_ttl_s: Seconds = 86_400
     progress_ttl_s: Seconds = 2_592_000

@@ -54,12 +54,14 @@ def token(
     ctx: typer.Context,
     user_id: UserId,
     scope: Annotated[list[Scope] | None, typer.Option("--scope", help="Repeatable; read and write by default.")] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="How long it works; for ever by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """One more token for a user, shown once."""
     session = Session(ctx, as_json)
     with session.client() as client:
-        session.show(client.users.create_token(user_id, scope or [Scope.READ, Scope.WRITE]), views.token)
+        scopes, life = scope or [Scope.READ, Scope.WRITE], days and days * 86_400
+        session.show(client.users.create_token(user_id, scopes, expires_in_s=life), views.token)
 
 
 def tokens(ctx: typer.Context, user_id: UserId, as_json: AsJson = False) -> None:

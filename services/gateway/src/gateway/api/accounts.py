@@ -21,6 +21,7 @@ from gateway.store.pages import Page, Query
 from servicekit.postgres import Connection, transaction
 
 PATH = "/api/v1/users"
+MAX_LIFE_S = 10 * 366 * 86_400
 
 
 class NewUser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,12 +38,13 @@ class UserPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class NewToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of POST /api/v1/users/{id}/tokens."""
+    """Body of POST /api/v1/users/{id}/tokens; without `expires_in_s` the token works until it is revoked."""
 
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope))] = field(
         default_factory=lambda: [*accounts.DEFAULT_SCOPES]
     )
     name: Name = "token"
+    expires_in_s: Annotated[int, Meta(ge=1, le=MAX_LIFE_S)] | None = None
 
 
 class User(Struct, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class Token(Struct, frozen=True, kw_only=True):
     prefix: str
     scopes: list[Scope]
     created_at: datetime
+    expires_at: datetime | None
     revoked_at: datetime | None
 
 
@@ -93,6 +96,7 @@ class CreatedToken(Struct, frozen=True, kw_only=True):
     prefix: str
     scopes: list[Scope]
     created_at: datetime
+    expires_at: datetime | None
     token: str
 
 
@@ -154,7 +158,9 @@ async def create_token(
 
     async def effect(conn: Connection) -> CreatedToken:
         await accounts.require_user(conn, user_id)
-        row, secret = await accounts.create_token(conn, user_id, data.name, data.scopes, parts.settings.key_pepper)
+        row, secret = await accounts.create_token(
+            conn, user_id, data.name, data.scopes, parts.settings.key_pepper, expires_in_s=data.expires_in_s
+        )
         return CreatedToken(
             id=row.id,
             user_id=row.user_id,
@@ -162,6 +168,7 @@ async def create_token(
             prefix=row.shown,
             scopes=row.scopes,
             created_at=row.created_at,
+            expires_at=row.expires_at,
             token=secret,
         )
 
@@ -208,5 +215,6 @@ def _token(row: TokenRow) -> Token:
         prefix=row.shown,
         scopes=row.scopes,
         created_at=row.created_at,
+        expires_at=row.expires_at,
         revoked_at=row.revoked_at,
     )

@@ -27,6 +27,7 @@ class TokenRow(Struct, frozen=True, kw_only=True):
     shown: str
     scopes: list[Scope]
     created_at: datetime
+    expires_at: datetime | None = None
     revoked_at: datetime | None = None
 
 
@@ -36,6 +37,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     user_id: UUID
     name: str
     tier: Tier
+    token_id: UUID
     scopes: frozenset[Scope]
 
     @property
@@ -44,7 +46,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 _USER = "SELECT id, name, tier, created_at FROM users"
-_TOKENS = "SELECT id, user_id, name, shown, scopes, created_at, revoked_at FROM tokens"
+_TOKENS = "SELECT id, user_id, name, shown, scopes, created_at, expires_at, revoked_at FROM tokens"
 
 
 async def insert_user(conn: Connection, user_id: UUID, name: str, tier: Tier) -> None:
@@ -80,13 +82,14 @@ async def set_tier(conn: Connection, user_id: UUID, tier: Tier) -> None:
 
 async def insert_token(conn: Connection, token: TokenRow, digest: str) -> None:
     await conn.execute(
-        "INSERT INTO tokens (id, user_id, name, digest, shown, scopes) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO tokens (id, user_id, name, digest, shown, scopes, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         token.id,
         token.user_id,
         token.name,
         digest,
         token.shown,
         [str(scope) for scope in token.scopes],
+        token.expires_at,
     )
 
 
@@ -111,13 +114,23 @@ async def revoke_token(conn: Connection, user_id: UUID, token_id: UUID) -> bool:
 
 
 async def caller(conn: Connection | Pool, digest: str) -> Caller | None:
-    """Whose token has this digest; None where it is unknown or revoked."""
+    """Whose token has this digest; None where it is unknown, expired or revoked."""
     record = await conn.fetchrow(
-        "SELECT u.id AS user_id, u.name, u.tier, t.scopes FROM tokens t JOIN users u ON u.id = t.user_id "
-        "WHERE t.digest = $1 AND t.revoked_at IS NULL",
+        "SELECT u.id AS user_id, u.name, u.tier, t.id AS token_id, t.scopes FROM tokens t JOIN users u ON u.id = t.user_id "
+        "WHERE t.digest = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())",
         digest,
     )
     return None if record is None else convert(dict(record), Caller)
+
+
+async def is_valid(conn: Connection | Pool, token_id: UUID) -> bool:
+    """Whether a token that was accepted before still is."""
+    return bool(
+        await conn.fetchval(
+            "SELECT 1 FROM tokens WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+            token_id,
+        )
+    )
 
 
 def _user(record: asyncpg.Record | None) -> UserRow | None:
