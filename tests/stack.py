@@ -26,15 +26,19 @@ JOB_LIMIT_S = 300
 class Stack:
     """A running stack in a folder of its own."""
 
-    def __init__(self, home: Path, port_base: int, **settings: str) -> None:
-        """`settings` are variables of the services without their prefix, such as ACK_WAIT_S="3"."""
+    def __init__(self, home: Path, port_base: int, *, script: Path | None = None, **settings: str) -> None:
+        """`settings` are variables of the services without their prefix, such as ACK_WAIT_S="3".
+
+        `script` starts the stack in the place of `python -m embedded up`, with other services in it.
+        """
         self.home = home
+        self.ports = Ports.from_base(port_base)
         own = {f"MODELPORT_{name}": value for name, value in settings.items()}
         self.environment = {**os.environ, **own, "MODELPORT_HOME": str(home), "MODELPORT_PORT_BASE": str(port_base)}
         self.environment.pop("MAKELEVEL", None)
         self._log = home / "stack.log"
         with self._log.open("w") as out:
-            command = [sys.executable, "-m", "embedded", "up"]
+            command = [sys.executable, *([str(script)] if script else ["-m", "embedded", "up"])]
             self._process = subprocess.Popen(command, env=self.environment, stdout=out, stderr=subprocess.STDOUT)
 
     @property

@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from contracts.errors import Permanent
 from embedded.program import StartError
+from embedded.services import SERVICES, Service
 from embedded.settings import EmbeddedSettings
 from embedded.stack import Stack, StackFile
 from servicekit.settings import load
@@ -20,7 +21,7 @@ WITH_PARENT = "--with-parent"
 USAGE = "usage: python -m embedded up [--with-parent]"
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], services: Mapping[str, Service] = SERVICES) -> int:
     """Exit code 0 after a clean stop, 1 where the stack could not start, 2 for a wrong call."""
     if arguments not in (["up"], ["up", WITH_PARENT]):
         print(USAGE, file=sys.stderr)
@@ -28,15 +29,15 @@ def main(arguments: list[str]) -> int:
     if WITH_PARENT in arguments or "MAKELEVEL" in os.environ:
         _end_with_parent()
     try:
-        return asyncio.run(_up(load(EmbeddedSettings)))
+        return asyncio.run(_up(load(EmbeddedSettings), services))
     except (StartError, Permanent) as error:
         print(f"\n{NOT_STARTED} {error}", file=sys.stderr)
         return 1
 
 
-async def _up(settings: EmbeddedSettings) -> int:
+async def _up(settings: EmbeddedSettings, services: Mapping[str, Service]) -> int:
     told = _printer()
-    stack = Stack(settings, told)
+    stack = Stack(settings, told, services)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -15,10 +15,11 @@ USER, DATABASE, BUCKET, REGION = "modelport", "modelport", "vision-platform", "u
 
 
 class Service(msgspec.Struct, frozen=True):
-    """`needs` names groups of settings, see `_groups`."""
+    """`needs` names groups of settings, see `_groups`; `script` is run in the module's place where there is one."""
 
     module: str
     needs: tuple[str, ...]
+    script: str = ""
 
 
 SERVICES: Mapping[str, Service] = {
@@ -38,16 +39,23 @@ def url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
 
-def service_programs(home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> tuple[Program, ...]:
-    """All five, ready when their /readyz answers.
+def service_programs(
+    home: Path,
+    ports: Ports,
+    secrets: Secrets,
+    environment: dict[str, str],
+    services: Mapping[str, Service] = SERVICES,
+) -> tuple[Program, ...]:
+    """All of them, ready when their /readyz answers.
 
     Settings that the stack does not decide, such as MODELPORT_LOG_LEVEL, pass from `environment` to all of them.
     """
-    return tuple(_program(name, home, ports, secrets, environment) for name in SERVICES)
+    return tuple(_program(name, one, home, ports, secrets, environment) for name, one in services.items())
 
 
-def _program(name: str, home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> Program:
-    service = SERVICES[name]
+def _program(
+    name: str, service: Service, home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]
+) -> Program:
     port: int = getattr(ports, service.module)
     work = home / "work" / name
     work.mkdir(parents=True, exist_ok=True)
@@ -63,7 +71,7 @@ def _program(name: str, home: Path, ports: Ports, secrets: Secrets, environment:
     }
     return Program(
         name=name,
-        argv=(sys.executable, "-m", service.module),
+        argv=(sys.executable, *((service.script,) if service.script else ("-m", service.module))),
         cwd=str(work),
         env=others | tracing | listen | settings,
         ports=(port,),

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from embedded.ports import Ports
 from embedded.program import StartError
 from embedded.secrets import load_or_create, write_private
 from embedded.servers import create_bucket, create_database, reachable_without_root, server_programs
-from embedded.services import service_programs, url
+from embedded.services import SERVICES, Service, service_programs, url
 from embedded.settings import EmbeddedSettings
 from embedded.supervisor import Supervisor
 from embedded.triton import triton_program
@@ -40,7 +40,9 @@ class StackFile(msgspec.Struct, frozen=True, kw_only=True):
 class Stack:
     """One running stack in one folder; `told` receives each line a person should see."""
 
-    def __init__(self, settings: EmbeddedSettings, told: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: EmbeddedSettings, told: Callable[[str], None], services: Mapping[str, Service] = SERVICES
+    ) -> None:
         self.home = settings.home_path
         self.home.mkdir(parents=True, exist_ok=True)
         reachable_without_root(self.home)
@@ -51,11 +53,11 @@ class Stack:
         environment = _environment(stack_id)
         servers = server_programs(self.home, self.ports, self.secrets, environment)
         triton = triton_program(serving_environment(), self.home / "triton", self.ports, environment)
-        services = service_programs(self.home, self.ports, self.secrets, environment)
+        programs = service_programs(self.home, self.ports, self.secrets, environment, services)
         logs = self.home / "logs"
         logs.mkdir(exist_ok=True)
         self._supervisor = Supervisor(
-            ((*servers, triton), services),
+            ((*servers, triton), programs),
             logs=logs,
             stack_id=stack_id,
             stack_file=self.home / STACK_FILE,
