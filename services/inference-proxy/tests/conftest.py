@@ -40,7 +40,11 @@ from contracts.vocabulary import (
     TaskType,
     Tier,
 )
+from inference_proxy.ledger import migrations
 from servicekit.bus import Bus
+from servicekit.fixtures import Schema
+from servicekit.migrate import migrate
+from servicekit.postgres import Pool
 
 PEPPER = "a pepper for tests only"
 CLASSES = ("red", "green", "blue")
@@ -118,6 +122,24 @@ def endpoint(
         access=access,
     )
     return Endpoint(event, key)
+
+
+@pytest.fixture
+async def pool(pg_pool: Pool, pg_schema: Schema) -> Pool:
+    """A ledger of one's own."""
+    await migrate(pg_schema.dsn, pg_schema.name, migrations())
+    return pg_pool
+
+
+@pytest.fixture
+def set_clock(pool: Pool) -> Callable[[float], Awaitable[None]]:
+    """`await set_clock(moment)`: from now on the ledger believes that it is `moment`, and time stands still."""
+
+    async def set_to(moment: float) -> None:
+        body = f"'SELECT to_timestamp({moment})'"
+        await pool.execute(f"CREATE OR REPLACE FUNCTION utc_now() RETURNS timestamptz LANGUAGE sql AS {body}")
+
+    return set_to
 
 
 @pytest.fixture

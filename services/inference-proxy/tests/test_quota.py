@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -16,9 +17,11 @@ from servicekit.migrate import migrate
 from servicekit.postgres import Pool, create_pool
 from servicekit.testing import PostgresServer
 
+SetClock = Callable[[float], Awaitable[None]]
+
 USER = uuid4()
 JANUARY = 1_768_435_200.0  # 2026-01-15 00:00 UTC
-FEBRUARY = 1_770_000_000.0
+FEBRUARY = 1_769_904_000.0
 
 
 class Clock:
@@ -36,12 +39,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-async def pool(pg_pool: Pool, pg_schema: Schema) -> Pool:
-    await migrate(pg_schema.dsn, pg_schema.name, migrations())
-    return pg_pool
 
 
 def quota_on(pool: Pool, clock: Clock, ttl_s: float = 30.0, name: str = "one") -> Quota:
@@ -79,9 +76,10 @@ class TestOneProxy:
         assert await take_all(quota, 100, 150) == 100
         await quota.close()
         assert await used(pool) == 100
-        assert await pool.fetchval("SELECT count(*) FROM leases") == 0
+        assert await pool.fetchval("SELECT count(*) FROM held") == 0
 
-    async def test_refusal_says_when_the_month_ends(self, pool: Pool, clock: Clock) -> None:
+    async def test_refusal_says_when_the_month_ends(self, pool: Pool, clock: Clock, set_clock: SetClock) -> None:
+        await set_clock(JANUARY)
         quota = quota_on(pool, clock)
         first = await take(quota, 1)
         assert first.allowance is not None
@@ -117,10 +115,10 @@ class TestOneProxy:
     async def test_what_an_idle_user_holds_returns(self, pool: Pool, clock: Clock) -> None:
         quota, other = quota_on(pool, clock), quota_on(pool, clock, name="two")
         await take_all(quota, 100, 10)
-        assert await pool.fetchval("SELECT sum(granted) FROM leases") > 10
+        assert await pool.fetchval("SELECT sum(granted) FROM held") > 10
         clock.pass_s(IDLE_S + 1)
         await quota.flush()
-        assert await pool.fetchval("SELECT count(*) FROM leases") == 0
+        assert await pool.fetchval("SELECT count(*) FROM held") == 0
         assert await take_all(other, 100, 200) == 90
 
     async def test_slow_request_that_fails_at_last_costs_nothing(self, pool: Pool, clock: Clock) -> None:
@@ -132,14 +130,54 @@ class TestOneProxy:
         await quota.close()
         assert await used(pool) == 0
 
-    async def test_month_ends_in_utc(self, pool: Pool, clock: Clock) -> None:
+    async def test_month_ends_in_utc(self, pool: Pool, clock: Clock, set_clock: SetClock) -> None:
+        await set_clock(FEBRUARY - 10)
         quota = quota_on(pool, clock)
         assert await take_all(quota, 5, 8) == 5
-        clock.now = FEBRUARY
+        await set_clock(FEBRUARY)
+        clock.pass_s(10)
         assert await take_all(quota, 5, 8) == 5
         await quota.close()
         rows = await pool.fetch("SELECT month, used FROM ledger ORDER BY month")
         assert [tuple(row) for row in rows] == [(date(2026, 1, 1), 5), (date(2026, 2, 1), 5)]
+
+    async def test_units_of_the_old_month_are_not_spent_in_the_new_one_before_the_ledger_is_asked(
+        self, pool: Pool, clock: Clock, set_clock: SetClock
+    ) -> None:
+        await set_clock(FEBRUARY - 10)
+        quota = quota_on(pool, clock)
+        await take(quota, 1000)
+        await take(quota, 1000)
+        await set_clock(FEBRUARY)
+        clock.pass_s(9.9)
+        await take(quota, 1000)
+        clock.pass_s(0.1)
+        await take(quota, 1000)
+        await quota.close()
+        rows = await pool.fetch("SELECT month, used FROM ledger ORDER BY month")
+        assert [tuple(row) for row in rows] == [(date(2026, 1, 1), 3), (date(2026, 2, 1), 1)]
+
+    async def test_request_under_way_at_midnight_belongs_to_the_month_in_which_it_began(
+        self, pool: Pool, clock: Clock, set_clock: SetClock
+    ) -> None:
+        await set_clock(FEBRUARY - 1)
+        quota = quota_on(pool, clock)
+        answered, failed = await quota.reserve(USER, 10), await quota.reserve(USER, 10)
+        await set_clock(FEBRUARY)
+        clock.pass_s(2)
+        await take(quota, 10)
+        answered.close(answered=True)
+        failed.close(answered=False)
+        await quota.close()
+        rows = await pool.fetch("SELECT month, used FROM ledger ORDER BY month")
+        assert [tuple(row) for row in rows] == [(date(2026, 1, 1), 1), (date(2026, 2, 1), 1)]
+
+    async def test_own_clock_decides_no_month(self, pool: Pool, clock: Clock, set_clock: SetClock) -> None:
+        await set_clock(JANUARY)
+        quota = quota_on(pool, clock)
+        assert await take_all(quota, 5, 8) == 5
+        clock.now = FEBRUARY
+        assert await take_all(quota, 5, 8) == 0
 
     async def test_changed_tier_acts_at_once(self, pool: Pool, clock: Clock) -> None:
         quota = quota_on(pool, clock)
@@ -159,7 +197,8 @@ class TestOneProxy:
         await quota.close()
         assert await used(pool) == 7
 
-    async def test_unlimited_use_counts_after_a_downgrade(self, pool: Pool, clock: Clock) -> None:
+    async def test_unlimited_use_counts_after_a_downgrade(self, pool: Pool, clock: Clock, set_clock: SetClock) -> None:
+        await set_clock(JANUARY)
         quota = quota_on(pool, clock)
         for _ in range(8):
             await take(quota, None)
@@ -174,7 +213,7 @@ class TestDeadProxy:
     ) -> None:
         dead = quota_on(pool, clock, ttl_s=0.3, name="dead")
         assert await take_all(dead, 2000, 20) == 20
-        granted, ceiling = await pool.fetchrow("SELECT granted, ceiling FROM leases")
+        granted, ceiling = await pool.fetchrow("SELECT granted, ceiling FROM held")
         assert 20 <= ceiling < granted
         other = quota_on(pool, clock, name="other")
         allowance = (await take(other, 2000)).allowance
@@ -208,12 +247,12 @@ class TestDeadProxy:
         await take(dead, 100)
         await asyncio.sleep(0.2)
         await Ledger(pool, "other", timedelta(seconds=9)).sweep()
-        assert await pool.fetchval("SELECT count(*) FROM leases") == 0
+        assert await pool.fetchval("SELECT count(*) FROM held") == 0
         assert await used(pool) >= 1
 
 
 SPENDER = """
-import asyncio, sys
+import asyncio, sys, time
 from datetime import timedelta
 from uuid import UUID
 from contracts.errors import Permanent
@@ -223,7 +262,7 @@ from servicekit.postgres import create_pool
 
 async def main(dsn, schema, name, user, limit, attempts):
     pool = await create_pool(dsn, schema=schema, max_size=2)
-    quota = Quota(Ledger(pool, name, timedelta(seconds=30)), ttl_s=30)
+    quota = Quota(Ledger(pool, name, timedelta(seconds=30)), ttl_s=30, now=time.time)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     granted = 0
@@ -281,14 +320,45 @@ async def test_without_the_ledger_what_is_in_hand_is_spent_and_then_refused(
 
 
 @pytest.mark.parametrize(
-    ("now", "first", "left", "length"),
+    ("now", "first"),
     [
-        (0.0, date(1970, 1, 1), 31 * 86_400, 31 * 86_400),
-        (JANUARY, date(2026, 1, 1), 17 * 86_400, 31 * 86_400),
-        (1_798_761_599.0, date(2026, 12, 1), 1, 31 * 86_400),
-        (1_709_251_199.5, date(2024, 2, 1), 1, 29 * 86_400),
+        (0.0, date(1970, 1, 1)),
+        (JANUARY, date(2026, 1, 1)),
+        (1_798_761_599.0, date(2026, 12, 1)),
+        (1_709_251_199.5, date(2024, 2, 1)),
     ],
 )
-def test_months(now: float, first: date, left: int, length: int) -> None:
-    month = month_at(now)
-    assert (month.first, month.left_s, month.length_s) == (first, left, length)
+def test_months(now: float, first: date) -> None:
+    assert month_at(now) == first
+
+
+@pytest.mark.integration
+class TestLateStatements:
+    """A statement that its proxy gave up may still reach the ledger, at any time."""
+
+    async def renew(self, ledger: Ledger, lease: UUID, turn: int, spent: int, *, is_new: bool = False) -> int:
+        answer = await ledger.renew(
+            lease, is_new=is_new, turn=turn, user_id=USER, limit=100, spent=spent, ahead=5, size=25
+        )
+        return -1 if answer.lost else answer.ceiling
+
+    async def test_a_late_renewal_gives_nothing_back(self, pool: Pool) -> None:
+        ledger, lease = Ledger(pool, "one", timedelta(seconds=30)), uuid4()
+        assert await self.renew(ledger, lease, 1, 0, is_new=True) == 5
+        assert await self.renew(ledger, lease, 3, 5) == 10
+        assert await self.renew(ledger, lease, 2, 0) == -1
+        assert await pool.fetchval("SELECT ceiling FROM held") == 10
+
+    async def test_a_late_first_renewal_raises_no_ended_lease(self, pool: Pool) -> None:
+        ledger, lease = Ledger(pool, "one", timedelta(seconds=30)), uuid4()
+        await ledger.settle(lease, user_id=USER, spent=0)
+        assert await self.renew(ledger, lease, 1, 0, is_new=True) == -1
+        assert await pool.fetchval("SELECT count(*) FROM held") == 0
+
+    async def test_settled_and_counted_twice_is_settled_and_counted_once(self, pool: Pool) -> None:
+        ledger, lease, batch = Ledger(pool, "one", timedelta(seconds=30)), uuid4(), uuid4()
+        await self.renew(ledger, lease, 1, 0, is_new=True)
+        for _ in range(2):
+            await ledger.settle(lease, user_id=USER, spent=3)
+            await ledger.count(batch, {(USER, date(2026, 1, 1)): 4})
+        assert await used(pool) == 7

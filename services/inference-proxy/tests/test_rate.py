@@ -2,16 +2,23 @@
 
 import asyncio
 import sys
-import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from contracts.errors import Permanent, Transient
-from inference_proxy.counters import NatsCounters
+from inference_proxy.counters import RECHECK_S, STREAM, NatsCounters
+from inference_proxy.ledger import Ledger
 from inference_proxy.rate import RateLimiter
+from servicekit.bus import Bus
+from servicekit.fixtures import Schema
+from servicekit.postgres import Pool
 from servicekit.testing import NatsServer
+
+SetClock = Callable[[float], Awaitable[None]]
 
 USER = uuid4()
 NOON = 1_768_435_200.0
@@ -119,15 +126,17 @@ async def test_without_an_answer_nobody_is_admitted_and_the_next_one_asks_again(
 
 
 class Shared:
-    """Two proxies on one NATS."""
+    """Two proxies on one NATS and one ledger."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, pool: Pool, clock: Clock) -> None:
         self.url = url
-        self.counters = [NatsCounters(), NatsCounters()]
+        self.ledgers = [Ledger(pool, name, timedelta(seconds=30)) for name in ("one", "two")]
+        self.counters = [NatsCounters(one.epoch) for one in self.ledgers]
         self.limiters = [RateLimiter(one, clock) for one in self.counters]
 
     async def __aenter__(self) -> list[RateLimiter]:
-        for counters, limiter in zip(self.counters, self.limiters, strict=True):
+        for ledger, counters, limiter in zip(self.ledgers, self.counters, self.limiters, strict=True):
+            await ledger.attend(600)
             await counters.connect(self.url, restore=limiter.admitted)
         return self.limiters
 
@@ -137,27 +146,72 @@ class Shared:
 
 
 @pytest.mark.integration
-async def test_two_proxies_share_a_minute(nats_server: NatsServer) -> None:
-    async with Shared(nats_server.url, Clock()) as limiters:
+async def test_two_proxies_share_a_minute(nats_server: NatsServer, pool: Pool) -> None:
+    async with Shared(nats_server.url, pool, Clock()) as limiters:
         granted = await asyncio.gather(*(admit(one, 100, 80) for one in limiters))
         assert sum(granted) == 100
 
 
 @pytest.mark.integration
-async def test_server_that_lost_its_counters_gets_them_back(nats_server: NatsServer) -> None:
-    async with Shared(nats_server.url, Clock()) as limiters:
+async def test_server_that_lost_its_counters_gets_them_back(nats_server: NatsServer, pool: Pool) -> None:
+    async with Shared(nats_server.url, pool, Clock()) as limiters:
         assert await admit(limiters[0], 10, 4) == 4
         assert await admit(limiters[1], 10, 3) == 3
         await asyncio.to_thread(nats_server.restart)
-        await _answering(limiters[0])
-        await _answering(limiters[1])
+        await _answering(*limiters)
         granted = [await admit(one, 10, 10) for one in limiters]
         assert sum(granted) == 3
 
 
 @pytest.mark.integration
-async def test_no_server_means_nobody_is_admitted(nats_server: NatsServer) -> None:
-    async with Shared(nats_server.url, Clock()) as limiters:
+async def test_stream_that_somebody_deleted_is_noticed_by_all(nats_server: NatsServer, pool: Pool, bus: Bus) -> None:
+    async with Shared(nats_server.url, pool, Clock()) as limiters:
+        assert await admit(limiters[0], 10, 4) == 4
+        assert await admit(limiters[1], 10, 3) == 3
+        await bus.jetstream.delete_stream(STREAM)
+        await _answering(limiters[1], limiters[0])
+        granted = [await admit(one, 10, 10) for one in limiters]
+        assert sum(granted) == 3
+
+
+@pytest.mark.integration
+async def test_minute_in_which_counters_and_a_proxy_were_lost_is_closed(
+    nats_server: NatsServer, pool: Pool, set_clock: SetClock
+) -> None:
+    clock = Clock()
+    await set_clock(NOON)
+    async with Shared(nats_server.url, pool, clock) as limiters:
+        assert await admit(limiters[0], 10, 6) == 6
+        assert await admit(limiters[1], 10, 1) == 1
+        await asyncio.to_thread(nats_server.restart)
+        for now in (NOON + 3, NOON + 59, NOON + 60):
+            await set_clock(now)
+            clock.now = now
+            await asyncio.sleep(2 * RECHECK_S)
+            with pytest.raises(Transient) as caught:
+                await limiters[1].admit(USER, 10)
+            assert caught.value.headers["Retry-After"] == "2"
+        await set_clock(NOON + 62)
+        clock.now = NOON + 62
+        await _answering(limiters[1])
+        assert await admit(limiters[1], 10, 20) == 10
+
+
+async def test_what_a_frozen_proxy_asked_long_ago_is_worth_nothing() -> None:
+    clock = Clock()
+
+    class Slow(Counter):
+        async def add(self, key: str, delta: int) -> int:
+            clock.now += 130
+            return await super().add(key, delta)
+
+    with pytest.raises(Transient):
+        await RateLimiter(Slow(), clock).admit(USER, 10)
+
+
+@pytest.mark.integration
+async def test_no_server_means_nobody_is_admitted(nats_server: NatsServer, pool: Pool) -> None:
+    async with Shared(nats_server.url, pool, Clock()) as limiters:
         await limiters[0].admit(USER, 10)
         await asyncio.to_thread(nats_server.kill)
         with pytest.raises(Transient) as caught:
@@ -166,27 +220,31 @@ async def test_no_server_means_nobody_is_admitted(nats_server: NatsServer) -> No
         assert caught.value.headers["Retry-After"] == "2"
 
 
-async def _answering(limiter: RateLimiter) -> None:
-    """Wait until this proxy has reconnected; somebody else's minute is spent on it."""
-    async with asyncio.timeout(20):
+async def _answering(*limiters: RateLimiter) -> None:
+    """Wait until all of these proxies have reconnected and count again; other users' minutes are spent on it."""
+    async with asyncio.timeout(60):
         while True:
-            try:
-                await limiter.admit(uuid4(), 10)
-            except Transient:
-                await asyncio.sleep(0.1)
-            else:
+            outcomes = [(await asyncio.gather(one.admit(uuid4(), 10), return_exceptions=True))[0] for one in limiters]
+            if not any(isinstance(one, Transient) for one in outcomes):
                 return
+            await asyncio.sleep(0.1)
 
 
 ASKER = """
 import asyncio, sys
+from datetime import timedelta
 from uuid import UUID
 from contracts.errors import Permanent
 from inference_proxy.counters import NatsCounters
+from inference_proxy.ledger import Ledger
 from inference_proxy.rate import RateLimiter
+from servicekit.postgres import create_pool
 
-async def main(url, user, now, limit, attempts):
-    counters = NatsCounters()
+async def main(url, dsn, schema, name, user, now, limit, attempts):
+    pool = await create_pool(dsn, schema=schema, max_size=2)
+    ledger = Ledger(pool, name, timedelta(seconds=30))
+    await ledger.attend(600)
+    counters = NatsCounters(ledger.epoch)
     limiter = RateLimiter(counters, lambda: float(now))
     await counters.connect(url, restore=limiter.admitted)
     print("ready", flush=True)
@@ -201,7 +259,6 @@ async def main(url, user, now, limit, attempts):
             return
         granted += 1
     await asyncio.gather(*(one(n) for n in range(int(attempts))))
-    await asyncio.sleep(0.2)
     await counters.close()
     print(granted, flush=True)
 
@@ -211,13 +268,17 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.integration
 @pytest.mark.parametrize("limit", [10, 1000])
-async def test_three_processes_admit_exactly_the_limit(nats_server: NatsServer, tmp_path: Path, limit: int) -> None:
+async def test_three_processes_admit_exactly_the_limit(
+    nats_server: NatsServer, pool: Pool, pg_schema: Schema, tmp_path: Path, limit: int
+) -> None:
     script = tmp_path / "asker.py"
     script.write_text(ASKER)
     pipe = asyncio.subprocess.PIPE
-    arguments = (str(script), nats_server.url, str(USER), str(time.time()), str(limit), str(limit // 2 + 10))
+    place = (str(script), nats_server.url, pg_schema.dsn, pg_schema.name)
+    asked = (str(USER), str(NOON), str(limit), str(limit // 2 + 10))
     askers = [
-        await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe) for _ in range(3)
+        await asyncio.create_subprocess_exec(sys.executable, *place, f"p{n}", *asked, stdin=pipe, stdout=pipe)
+        for n in range(3)
     ]
     for one in askers:
         assert one.stdout is not None

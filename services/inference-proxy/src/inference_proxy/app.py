@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from contracts.errors import ModelportError, Transient
 from inference_proxy.api import Api, Parts
+from inference_proxy.clock import SharedClock
 from inference_proxy.counters import NatsCounters
 from inference_proxy.data_plane import DataPlane
 from inference_proxy.images import ImageLimits
@@ -33,6 +34,7 @@ from servicekit.telemetry import Telemetry
 
 SERVICE = "inference-proxy"
 LAST_FLUSH_S = 2.0
+SYNC_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +52,10 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
         pool = await create_pool(settings.postgres_dsn, schema=SCHEMA, max_size=4)
         stack.callback(pool.terminate)
         ledger = Ledger(pool, proxy_id, timedelta(seconds=settings.quota_lease_s))
-        quota = Quota(ledger, ttl_s=settings.quota_lease_s)
-        rate = await _rate_limiter(settings, stack)
+        clock = SharedClock(ledger)
+        await clock.sync()
+        quota = Quota(ledger, ttl_s=settings.quota_lease_s, now=clock.now)
+        rate = await _rate_limiter(settings, ledger, clock, stack)
         triton = await stack.enter_async_context(
             TritonClient(settings.triton_http_url, timeout_s=settings.inference_timeout_s)
         )
@@ -59,8 +63,8 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
         stack.callback(data_plane.close)
         meter = Meter(bus, proxy_id)
         stack.push_async_callback(_last_words, quota, meter)
-        for flush in (quota.flush, meter.flush):
-            stack.push_async_callback(end, asyncio.create_task(_repeat(flush, settings.flush_s)))
+        for action, every_s in ((quota.flush, settings.flush_s), (meter.flush, settings.flush_s), (clock.sync, SYNC_S)):
+            stack.push_async_callback(end, asyncio.create_task(_repeat(action, every_s)))
         routes = RouteTable()
         follower = follow(bus, FACTS, routes.on_fact, since="start")
         stack.push_async_callback(follower.stop)
@@ -86,10 +90,10 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
         )
 
 
-async def _rate_limiter(settings: Settings, stack: AsyncExitStack) -> RateLimiter:
+async def _rate_limiter(settings: Settings, ledger: Ledger, clock: SharedClock, stack: AsyncExitStack) -> RateLimiter:
     """Limiter and counters know each other: lost counters are refilled with what the limiter has admitted."""
-    counters = NatsCounters()
-    limiter = RateLimiter(counters)
+    counters = NatsCounters(ledger.epoch)
+    limiter = RateLimiter(counters, clock.now)
     stack.push_async_callback(counters.close)
     await counters.connect(settings.nats_url, restore=limiter.admitted)
     return limiter
@@ -110,6 +114,8 @@ async def _repeat(action: Callable[[], Awaitable[None]], every_s: float) -> None
         await asyncio.sleep(every_s)
         try:
             await action()
+        except Transient as error:
+            _log.warning("a periodic task waits: %s", error)
         except Exception:
             _log.exception("a periodic task failed")
 

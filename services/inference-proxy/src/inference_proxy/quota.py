@@ -3,19 +3,19 @@
 A proxy spends only below its lease's ceiling, which the ledger knows beforehand. So a proxy that dies is charged its
 ceiling when its lease expires and the rest of its slice returns: the limit holds in every case, at the price of a few
 unused units after a crash. Slices shrink to one unit near the limit, so that several proxies reach it exactly.
+The ledger says which month it is and for how long: a lease is worth nothing from the second in which its month ends.
 """
 
 import asyncio
 import logging
-import time
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from msgspec import Struct
-
 from contracts.errors import ModelportError, Permanent, Transient
+from inference_proxy.clock import elapsed
 from inference_proxy.ledger import Slice
 from inference_proxy.policy import Allowance, refused
 
@@ -32,33 +32,28 @@ class LedgerPort(Protocol):
     """What the quota needs of the ledger; see `inference_proxy.ledger.Ledger`."""
 
     async def renew(
-        self, lease_id: UUID, *, is_new: bool, user_id: UUID, month: date, limit: int, spent: int, ahead: int, size: int
+        self, lease_id: UUID, *, is_new: bool, turn: int, user_id: UUID, limit: int, spent: int, ahead: int, size: int
     ) -> Slice: ...
 
-    async def settle(self, lease_id: UUID, *, user_id: UUID, month: date, spent: int) -> None: ...
+    async def settle(self, lease_id: UUID, *, user_id: UUID, spent: int) -> None: ...
 
-    async def count(self, counted: Mapping[tuple[UUID, date], int]) -> None: ...
+    async def count(self, batch_id: UUID, counted: Mapping[tuple[UUID, date], int]) -> None: ...
 
     async def sweep(self) -> None: ...
-
-
-class Month(Struct, frozen=True):
-    """A UTC calendar month: its first day, and the seconds left in it and in all."""
-
-    first: date
-    left_s: int
-    length_s: int
 
 
 class _Lease:
     """One slice of one user's month, held by this proxy."""
 
-    def __init__(self, user_id: UUID, month: date, limit: int) -> None:
+    def __init__(self, user_id: UUID, limit: int) -> None:
         self.id = uuid4()
         self.user_id = user_id
-        self.month = month
         self.limit = limit
         self.is_new = True
+        self.turn = 0
+        self.length_s = 0
+        self.ends = math.inf
+        """When its month is over, on our own clock."""
         self.spent = 0
         self.granted = 0
         self.ceiling = 0
@@ -94,8 +89,8 @@ class Quota:
         ledger: LedgerPort,
         *,
         ttl_s: float,
-        now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float],
+        monotonic: Callable[[], float] = elapsed,
     ) -> None:
         self._ledger = ledger
         self._ttl_s = ttl_s
@@ -103,6 +98,8 @@ class Quota:
         self._monotonic = monotonic
         self._leases: dict[UUID, _Lease] = {}
         self._unlimited: dict[tuple[UUID, date], int] = {}
+        self._batch: tuple[UUID, dict[tuple[UUID, date], int]] | None = None
+        """Use on its way to the ledger; told again under the same id until it answers."""
         self._ended: list[_Lease] = []
         self._swept = monotonic()
 
@@ -111,31 +108,30 @@ class Quota:
 
         `limit` None means unlimited: counted, never waited for.
         """
-        month = month_at(self._now())
         if limit is None:
-            key = (user_id, month.first)
+            key = (user_id, month_at(self._now()))
             self._count(key, 1)
             return Reservation(None, lambda answered: None if answered else self._count(key, -1))
         while True:
-            lease = self._lease(user_id, month.first, limit)
+            lease = self._lease(user_id, limit)
             if lease.spent < lease.ceiling:
-                return self._take(lease, month)
+                return self._take(lease)
             if self._monotonic() < lease.dry_until and lease.renewal is None:
-                raise self._exceeded(lease, month)
+                raise self._exceeded(lease)
             lease.waiting += 1
             try:
                 await asyncio.shield(self._renewing(lease))
             finally:
                 lease.waiting -= 1
 
-    def _take(self, lease: _Lease, month: Month) -> Reservation:
+    def _take(self, lease: _Lease) -> Reservation:
         lease.spent += 1
         lease.remaining = max(lease.remaining - 1, 0)
         lease.touched = self._monotonic()
         if lease.ceiling - lease.spent <= AHEAD // 2 and lease.remaining > SLICE:
             lease.renewal = self._renewing(lease)
         lease.open += 1
-        return Reservation(_allowance(lease, month), lambda answered: self._finish(lease, answered=answered))
+        return Reservation(self._allowance(lease), lambda answered: self._finish(lease, answered=answered))
 
     def _finish(self, lease: _Lease, *, answered: bool) -> None:
         lease.open -= 1
@@ -148,14 +144,21 @@ class Quota:
     def _count(self, key: tuple[UUID, date], requests: int) -> None:
         self._unlimited[key] = self._unlimited.get(key, 0) + requests
 
-    def _lease(self, user_id: UUID, month: date, limit: int) -> _Lease:
+    def _lease(self, user_id: UUID, limit: int) -> _Lease:
         """The user's slice; a new month or another limit (a changed tier) begins a new one at once."""
         lease = self._leases.get(user_id)
-        if lease is None or lease.month != month or lease.limit != limit:
+        if lease is None or lease.limit != limit or self._monotonic() >= lease.ends:
             if lease is not None:
-                self._ended.append(lease)
-            lease = self._leases[user_id] = _Lease(user_id, month, limit)
+                self._end(lease)
+            lease = self._leases[user_id] = _Lease(user_id, limit)
         return lease
+
+    def _end(self, lease: _Lease) -> None:
+        """Nothing more is spent of it; it is settled when the last request on its way has ended."""
+        if self._leases.get(lease.user_id) is lease:
+            del self._leases[lease.user_id]
+        lease.ceiling = 0
+        self._ended.append(lease)
 
     def _renewing(self, lease: _Lease) -> "asyncio.Task[None]":
         """The renewal under way, or a new one; waiters share it."""
@@ -170,13 +173,15 @@ class Quota:
             ahead = max(lease.waiting, 1)
         # what is spent while the ledger answers stays below what it is being told
         lease.ceiling = min(lease.ceiling, spent + ahead)
+        lease.turn += 1
         try:
             await self._settle_ended(lease.user_id)
+            asked = self._monotonic()
             answer = await self._ledger.renew(
                 lease.id,
                 is_new=lease.is_new,
+                turn=lease.turn,
                 user_id=lease.user_id,
-                month=lease.month,
                 limit=lease.limit,
                 spent=spent,
                 ahead=ahead,
@@ -185,12 +190,13 @@ class Quota:
         finally:
             lease.renewal = None
         if answer.lost:
-            if self._leases.get(lease.user_id) is lease:
-                del self._leases[lease.user_id]
-            lease.ceiling = 0
+            if lease not in self._ended:
+                self._end(lease)
             return
         lease.is_new = False
-        lease.granted, lease.ceiling = answer.granted, answer.ceiling
+        lease.ends, lease.length_s = asked + answer.left_s, _length_s(answer.month)
+        lease.granted = answer.granted
+        lease.ceiling = 0 if lease in self._ended else answer.ceiling
         lease.remaining = max(answer.remaining - (lease.spent - spent), 0)
         lease.renewed = lease.touched = self._monotonic()
         if answer.ceiling <= spent:
@@ -204,9 +210,8 @@ class Quota:
                 self._ended.remove(lease)
 
     async def _settle(self, lease: _Lease) -> None:
-        spent, lease.ceiling = lease.spent, 0
-        if not lease.is_new:
-            await self._ledger.settle(lease.id, user_id=lease.user_id, month=lease.month, spent=spent)
+        if lease.turn:
+            await self._ledger.settle(lease.id, user_id=lease.user_id, spent=lease.spent)
 
     async def flush(self) -> None:
         """Count unlimited use, return what idle users hold, keep the leases of busy ones; errors wait for the next call."""
@@ -224,8 +229,7 @@ class Quota:
             if lease.renewal is not None or lease.waiting:
                 continue
             if not lease.open and now - lease.touched > IDLE_S:
-                del self._leases[user_id]
-                self._ended.append(lease)
+                self._end(lease)
                 await self._settle_ended(user_id)
             elif now - lease.renewed > self._ttl_s / 3:
                 await asyncio.shield(self._renewing(lease))
@@ -234,44 +238,45 @@ class Quota:
             await self._ledger.sweep()
 
     async def _count_unlimited(self) -> None:
-        counted = {key: requests for key, requests in self._unlimited.items() if requests > 0}
-        if counted:
-            for key, requests in counted.items():
-                self._count(key, -requests)
-            try:
-                await self._ledger.count(counted)
-            except Transient:
+        """A batch that found no answer may have been counted: it goes again as it was, and what came since waits."""
+        while self._batch or any(requests > 0 for requests in self._unlimited.values()):
+            if self._batch is None:
+                counted = {key: requests for key, requests in self._unlimited.items() if requests > 0}
                 for key, requests in counted.items():
-                    self._count(key, requests)
-                raise
+                    self._count(key, -requests)
+                self._batch = (uuid4(), counted)
+            await self._ledger.count(*self._batch)
+            self._batch = None
         self._unlimited = {key: requests for key, requests in self._unlimited.items() if requests}
 
     async def close(self) -> None:
         """Return every lease with what it spent; Transient when the ledger is away (the leases then expire)."""
         await self._count_unlimited()
-        self._ended.extend(self._leases.values())
-        self._leases.clear()
+        for lease in list(self._leases.values()):
+            self._end(lease)
         for lease in list(self._ended):
             await self._settle(lease)
             self._ended.remove(lease)
 
-    def _exceeded(self, lease: _Lease, month: Month) -> ModelportError:
+    def _exceeded(self, lease: _Lease) -> ModelportError:
         message = f"All {lease.limit} requests of this month are used."
-        return Permanent("quota_exceeded", message, headers=refused(_allowance(lease, month)))
+        return Permanent("quota_exceeded", message, headers=refused(self._allowance(lease)))
+
+    def _allowance(self, lease: _Lease) -> Allowance:
+        left_s = max(1, math.ceil(lease.ends - self._monotonic()))
+        return Allowance(
+            name="month", limit=lease.limit, window_s=lease.length_s, remaining=lease.remaining, reset_s=left_s
+        )
 
 
-def month_at(now: float) -> Month:
-    """The UTC month of a Unix time."""
-    moment = datetime.fromtimestamp(now, UTC)
-    first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    after = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    return Month(first.date(), max(1, round((after - moment).total_seconds())), int((after - first).total_seconds()))
+def month_at(now: float) -> date:
+    """The first day of the UTC month of a Unix time."""
+    return datetime.fromtimestamp(now, UTC).date().replace(day=1)
 
 
-def _allowance(lease: _Lease, month: Month) -> Allowance:
-    return Allowance(
-        name="month", limit=lease.limit, window_s=month.length_s, remaining=lease.remaining, reset_s=month.left_s
-    )
+def _length_s(month: date) -> int:
+    after = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    return (after - month).days * 86_400
 
 
 def _retrieve(task: "asyncio.Task[None]") -> None:

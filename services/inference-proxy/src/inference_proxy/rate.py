@@ -3,18 +3,17 @@
 A request is admitted if the counter after its increment is not above the limit; otherwise the increment is given back.
 So every admitted request has a number of its own up to the limit, whichever proxy it came through. Requests that arrive
 together share one increment, and a user known to be at the limit is refused without asking.
-Without NATS nothing is admitted (503): a limit that opens when its counter is away is no limit. The counters lie in
-memory; when the server lost them, every proxy puts back what it has itself admitted in the running minute.
+Without NATS nothing is admitted (503): a limit that opens when its counter is away is no limit. Which minute it is, all
+proxies know from the same clock (`clock.py`).
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
-from contracts.errors import Permanent
+from contracts.errors import Permanent, Transient
 from inference_proxy.policy import Allowance, refused
 
 WINDOW_S = 60
@@ -46,7 +45,7 @@ class _Window:
 class RateLimiter:
     """Minute limits of all users at this proxy."""
 
-    def __init__(self, counter: CounterPort, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, counter: CounterPort, now: Callable[[], float]) -> None:
         self._counter = counter
         self._now = now
         self._minute = -1
@@ -69,6 +68,9 @@ class RateLimiter:
         if window.asking is None:
             window.asking = asyncio.create_task(self._ask(window))
         place = await future
+        if self._now() // WINDOW_S > now // WINDOW_S + 1:
+            # counters do not live for ever: what a frozen proxy asked of an old one is worth nothing
+            raise Transient("unavailable", "the rate limiter answered too late", headers={"Retry-After": "1"})
         if place is None:
             raise _exceeded(limit, now)
         return _allowance(limit, limit - place, now)
