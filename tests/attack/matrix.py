@@ -63,6 +63,7 @@ OF_ADMINISTRATORS: dict[str, object] = {
     "list_tokens": None,
     "revoke_token": None,
     "list_dead_letters": None,
+    "replay_dead_letter": None,
 }
 OF_ONESELF: dict[str, object] = {
     "get_me": None,

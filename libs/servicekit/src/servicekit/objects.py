@@ -24,7 +24,9 @@ from servicekit.tasks import end
 
 PART_BYTES = 8 << 20
 PART_CONCURRENCY = 4
-_READ_BYTES = 1 << 20
+SILENCE_S, COPY_SILENCE_S = 20, 300
+"""How long a store may say nothing before a request is tried on another connection; it is silent while it copies."""
+_READ_BYTES, _PIECE_BYTES = 1 << 20, 64 << 10
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,17 +60,18 @@ class ObjectStore:
         self._settings = settings
         self.bucket = settings.s3_bucket
         self._stack = AsyncExitStack()
+        self._session: Any = None
         self._client: Any = None
         self._signer: Any = None
 
     async def __aenter__(self) -> "ObjectStore":
         import aioboto3
 
-        session = aioboto3.Session()
-        self._client = await self._stack.enter_async_context(self._open(session, self._settings.s3_endpoint))
+        self._session = aioboto3.Session()
+        self._client = await self._stack.enter_async_context(self._open(self._settings.s3_endpoint))
         public = self._settings.s3_public_endpoint
         if public and public != self._settings.s3_endpoint:
-            self._signer = await self._stack.enter_async_context(self._open(session, public))
+            self._signer = await self._stack.enter_async_context(self._open(public))
         else:
             self._signer = self._client
         return self
@@ -76,10 +79,10 @@ class ObjectStore:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
-    def _open(self, session: Any, endpoint: str) -> Any:
+    def _open(self, endpoint: str, silence_s: int = SILENCE_S) -> Any:
         from botocore.config import Config
 
-        return session.client(
+        return self._session.client(
             "s3",
             endpoint_url=endpoint,
             region_name=self._settings.s3_region,
@@ -90,7 +93,7 @@ class ObjectStore:
                 s3={"addressing_style": "path"},
                 retries={"max_attempts": 4, "mode": "standard"},
                 connect_timeout=5,
-                read_timeout=60,
+                read_timeout=silence_s,
                 max_pool_connections=32,
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
@@ -173,6 +176,12 @@ class ObjectStore:
         async with in_our_words(key), self._body(key, max_bytes) as (body, _):
             return bytes(await body.read())
 
+    @asynccontextmanager
+    async def reading(self, key: str, max_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The object piece by piece while the block runs; refuses what `get_bytes` refuses."""
+        async with in_our_words(key), self._body(key, max_bytes) as (body, _):
+            yield body.iter_chunks(_PIECE_BYTES)
+
     async def get_file(self, key: str, path: Path | str, *, max_bytes: int, sha256: str = "") -> ObjectRef:
         """Stream the object into `path`; a wrong `sha256` or too many bytes raises and removes the file."""
         path = Path(path)
@@ -252,9 +261,9 @@ class ObjectStore:
 
     async def copy(self, src: str, dst: str) -> None:
         """Copy inside the store, up to 5 GiB."""
-        async with in_our_words(src):
-            source = {"Bucket": self.bucket, "Key": src}
-            await self._client.copy_object(Bucket=self.bucket, Key=dst, CopySource=source)
+        source = {"Bucket": self.bucket, "Key": src}
+        async with in_our_words(src), self._open(self._settings.s3_endpoint, COPY_SILENCE_S) as patient:
+            await patient.copy_object(Bucket=self.bucket, Key=dst, CopySource=source)
 
     async def presign_get(self, key: str, expires_s: int, filename: str = "") -> str:
         """A URL for clients, valid `expires_s` seconds; browsers save it as `filename`."""

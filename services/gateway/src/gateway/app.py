@@ -106,6 +106,7 @@ def _litestar(state: State, checks: http.Checks, middleware: list[Any]) -> Lites
             **dict.fromkeys(DATABASE_AWAY, _on_database_away),
         },
         openapi_config=openapi.config(),
+        plugins=[openapi.ClosedStructs()],
         request_class=StrictRequest,
         state=state,
         request_max_body_size=MAX_BODY_BYTES,

@@ -19,12 +19,12 @@ _PROBLEMS = {
     401: "No valid bearer token.",
     403: "The token lacks the scope.",
     404: "There is no such thing, or it is somebody else's.",
+    429: "Too many requests, or a limit of the user's tier is reached.",
     503: "Something behind the gateway does not answer.",
 }
 _REFUSALS = {
     409: "The state of things, or a request still running, forbids it.",
     422: "It is understood but cannot be done; `hint` says what can.",
-    429: "A limit of the user's tier is reached.",
 }
 
 
@@ -35,6 +35,12 @@ def route(scope: Scope, problems: Mapping[int, str]) -> dict[str, Any]:
         for status, text in problems.items()
     }
     return {"opt": {"scope": scope}, "security": [{"bearer": [str(scope)]}], "responses": responses}
+
+
+def answering(declared: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """The same route, whose streamed answer is JSON of this type."""
+    streamed = ResponseSpec(data_container=answer, description="Streamed.", generate_examples=False)
+    return {**declared, "responses": {200: streamed, **declared["responses"]}}
 
 
 READ = route(Scope.READ, _PROBLEMS)
@@ -54,6 +60,8 @@ IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
+        min_length=1,
+        max_length=255,
         description="The same key and body are answered with the first answer, for 24 hours.",
     ),
 ]

@@ -1,6 +1,6 @@
 """/api/v1/export: what can be exported, export jobs and what they proved."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,7 +16,19 @@ from contracts.errors import FieldError, Permanent
 from contracts.events.training import ExportWish
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework
 from gateway import once, progress, requests, resources, workers
-from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Sender, VersionTag, Wired
+from gateway.api.common import (
+    READ,
+    WRITE,
+    Config,
+    Cursor,
+    Id,
+    IdempotencyKey,
+    Limit,
+    Sender,
+    VersionTag,
+    Wired,
+    answering,
+)
 from gateway.parts import Parts
 from gateway.resources import ExportJob, ExportJobPage
 from gateway.store import jobs, trainings
@@ -170,15 +182,15 @@ async def follow_export_job(
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}/log", media_type=MediaType.TEXT, **READ)
-async def get_export_log(parts: Wired, caller: Sender, job_id: Id) -> Response[bytes]:
+async def get_export_log(parts: Wired, caller: Sender, job_id: Id) -> Stream:
     """The whole log of the last attempt, once it has ended."""
     row = await _require(parts, caller, job_id)
     key = row.state.log.key if row.state.log else keys.attempt_file(job_id, row.state.attempt, keys.LOG)
     return await _stored(parts, key, LOG_MAX_BYTES, MediaType.TEXT, "log")
 
 
-@get("/api/v1/export/jobs/{job_id:uuid}/report", **READ)
-async def get_export_report(parts: Wired, caller: Sender, job_id: Id) -> Response[bytes]:
+@get("/api/v1/export/jobs/{job_id:uuid}/report", **answering(READ, dict[str, object]))
+async def get_export_report(parts: Wired, caller: Sender, job_id: Id) -> Stream:
     """The parity report: every output and prediction of the artefact against the source."""
     row = await _require(parts, caller, job_id)
     report = row.state.parity_report
@@ -217,14 +229,28 @@ async def _require(parts: Parts, caller: Caller, job_id: UUID) -> jobs.JobRow:
     return row
 
 
-async def _stored(parts: Parts, key: str, max_bytes: int, media_type: str, what: str) -> Response[bytes]:
+async def _stored(parts: Parts, key: str, max_bytes: int, media_type: str, what: str) -> Stream:
+    """Streamed; the first piece is read here, so that what is missing is still a problem."""
+    content = _pieces(parts, key, max_bytes)
     try:
-        content = await parts.objects.get_bytes(key, max_bytes)
+        first = await anext(content, b"")
     except Permanent as error:
         if error.code != "object_missing":
             raise
         raise Permanent("not_found", f"The job has no {what} yet.", hint="Wait until the job is over.") from error
-    return Response(content, media_type=media_type)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in content:
+            yield piece
+
+    return Stream(whole(), media_type=media_type)
+
+
+async def _pieces(parts: Parts, key: str, max_bytes: int) -> AsyncIterator[bytes]:
+    async with parts.objects.reading(key, max_bytes) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 def _sequence(last_event_id: str | None) -> int:
