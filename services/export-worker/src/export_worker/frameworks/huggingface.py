@@ -19,7 +19,7 @@ from contracts.events.export import ExportRequestedV1
 from export_worker.frameworks import processors
 from export_worker.frameworks.archive import unpack
 from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, sniff
-from export_worker.frameworks.timm import TOP_K, classification
+from export_worker.frameworks.classification import TOP_K, classification
 from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
 
 WEIGHTS = ("*.safetensors", "*.bin")

@@ -15,16 +15,15 @@ from safetensors.torch import load_file
 from timm.data import create_transform, resolve_data_config
 
 from contracts.errors import Permanent
-from contracts.model_package import Nms, OutputFormat, Postprocessing
-from contracts.vocabulary import Decoder, Framework
+from contracts.vocabulary import Framework
 from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, image_size, sniff
+from export_worker.frameworks.classification import TOP_K, classification
 from export_worker.frameworks.transforms import read_transforms
 from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
 
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Where training scripts put the weights, averaged ones first, as timm itself looks for them."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
-TOP_K = 5
 
 
 def load(work: Work) -> Work:
@@ -56,11 +55,6 @@ def load(work: Work) -> Work:
         toolchain={"timm": timm.__version__},
     )
     return structs.replace(work, loaded=loaded)
-
-
-def classification() -> Postprocessing:
-    """Logits to the five likeliest classes."""
-    return Postprocessing(decoder=Decoder.SOFTMAX, nms=Nms(), output_format=OutputFormat(), top_k=TOP_K)
 
 
 class ClassifierSource:
