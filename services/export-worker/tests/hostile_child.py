@@ -217,7 +217,9 @@ def snoop() -> None:
     for address in (("127.0.0.1", targets["port"]), ("169.254.169.254", 80), ("10.0.0.1", 53)):
         attempt(f"connect {address}", partial(socket.create_connection, address, timeout=1))
     for path in targets["sockets"]:
-        attempt(f"unix {path}", partial(socket.socket(socket.AF_UNIX).connect, path))
+        attempt(f"unix {path}", lambda path=path: socket.socket(socket.AF_UNIX).connect(path))
+    attempt("loopback", partial(socket.create_server, ("127.0.0.1", 0)))
+    attempt("socket pair", socket.socketpair)
     attempt("packet socket", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
     attempt("netlink socket", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
     attempt("hard link", lambda: os.link(sys.executable, "output/link"))

@@ -26,7 +26,7 @@ SYSTEM_FILES = ("/etc/ld.so.cache", "/sys/devices/system/cpu")
 UIDS = ((1_000_000_000, 1 << 30), (20_000, 40_000))
 """First id and number of ids to choose from, the widest range that exists here."""
 NOBODY = 65534
-SHARED_MEMORY = 64 * MIB
+OPEN_FILES = 1024
 PROBE_TIMEOUT_S = 20
 
 
@@ -69,7 +69,7 @@ class Sandbox(Struct, frozen=True, kw_only=True):
     def argv(
         self, job_dir: Path, command: Sequence[str], limits: Limits, descriptors: Mapping[str, int] | None = None
     ) -> list[str]:
-        """The whole command line; `job_dir` must hold the folders `input`, `tmp` and be owned by `uid()`; `descriptors` of bwrap's options."""
+        """The whole command line; `job_dir` must hold the folders `input`, `tmp`, `shm` and be owned by `uid()`; `descriptors` of bwrap's options."""
         return [
             self.bwrap,
             *self._namespaces(),
@@ -114,7 +114,7 @@ class Sandbox(Struct, frozen=True, kw_only=True):
             *binds,
             *links,
             *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
-            *("--perms", "1777", "--size", str(SHARED_MEMORY), "--tmpfs", SHM),
+            *("--bind", str(job_dir / "shm"), SHM),  # on disk, where its bytes and its files are counted
             *("--bind", str(job_dir), JOB, "--ro-bind", str(job_dir / "input"), f"{JOB}/input"),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
         ]
@@ -220,7 +220,7 @@ def _resource_limits(limits: Limits) -> list[str]:
         f"--data={limits.data_bytes}",
         f"--cpu={cpu_s}",
         "--core=0",
-        "--nofile=4096",
+        f"--nofile={OPEN_FILES}",
         "--",
     ]
 

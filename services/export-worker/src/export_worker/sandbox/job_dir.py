@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-INPUT, OUTPUT, TMP, REQUEST = "input", "output", "tmp", "request.json"
+INPUT, OUTPUT, TMP, SHM, REQUEST = "input", "output", "tmp", "shm", "request.json"
 LOG = "log.txt"
 LOCK = "lock"
 
@@ -37,10 +37,10 @@ class JobDir(Struct, frozen=True):
         """Make the folders; `uid` (see `Sandbox.uid`) becomes owner of what the step writes to. Idempotent."""
         made = cls(root)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (made.path, made.input, made.path / OUTPUT, made.path / TMP):
+        for folder in (made.path, made.input, made.path / OUTPUT, made.path / TMP, made.path / SHM):
             folder.mkdir(mode=0o755, exist_ok=True)
         if uid != os.geteuid():
-            for folder in (made.path, made.path / OUTPUT, made.path / TMP):
+            for folder in (made.path, made.path / OUTPUT, made.path / TMP, made.path / SHM):
                 os.chown(folder, uid, uid)
         return made
 

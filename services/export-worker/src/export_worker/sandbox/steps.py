@@ -162,10 +162,10 @@ class Step:
         while True:
             looks += 1
             used = await asyncio.to_thread(watch.usage, self.pid)
-            if len(used.pids) > self._limits.processes:
-                self._end(Broken.PROCESSES, f"{len(used.pids)} processes")
+            if used.tasks > self._limits.processes:
+                self._end(Broken.PROCESSES, f"{used.tasks} processes and threads")
             if used.memory_bytes > self._limits.memory_bytes:
-                self._end(Broken.MEMORY, f"{used.memory_bytes // MIB} MiB in {len(used.pids)} processes")
+                self._end(Broken.MEMORY, f"{used.memory_bytes // MIB} MiB in {used.tasks} threads")
             if looks % DISK_EVERY == 0 and await self._is_disk_used_up():
                 self._end(Broken.DISK, "the directory is over its limit or the disk is full")
             await asyncio.sleep(MEMORY_PERIOD_S)

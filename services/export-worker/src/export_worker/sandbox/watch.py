@@ -17,10 +17,10 @@ HAS_CHILD_LISTS = (PROC / f"self/task/{os.getpid()}/children").exists()
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Bytes in use, and the processes that use them, the sandbox' own among them."""
+    """Bytes in use, and the tasks (threads of all processes) that use them, the sandbox' own among them."""
 
     memory_bytes: int
-    pids: tuple[int, ...]
+    tasks: int
 
 
 def tree(pid: int) -> list[int]:
@@ -70,9 +70,16 @@ def is_alive(pid: int) -> bool:
 
 
 def usage(pid: int) -> Usage:
-    """Private and shared anonymous memory of the tree; mapped files (the toolchain's libraries) do not count."""
-    pids = tree(pid)
-    return Usage(memory_bytes=sum(_anonymous(p) for p in pids), pids=tuple(pids))
+    """Private and shared anonymous memory of the tree, with its page tables and what of it is swapped out.
+
+    Mapped files (the toolchain's libraries) do not count: the kernel can take their pages back.
+    """
+    memory, tasks = 0, 0
+    for process in tree(pid):
+        used, threads = _counted(process)
+        memory += used
+        tasks += threads
+    return Usage(memory_bytes=memory, tasks=tasks)
 
 
 def disk_bytes(root: Path) -> int | None:
@@ -128,13 +135,16 @@ def _scanned() -> Callable[[int], list[int]]:
     return lambda pid: below.get(pid, [])
 
 
-def _anonymous(pid: int) -> int:
-    total = 0
+def _counted(pid: int) -> tuple[int, int]:
+    """Bytes and threads of one process."""
+    total, threads = 0, 0
     try:
         with (PROC / str(pid) / "status").open("rb") as lines:
             for line in lines:
-                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                if line.startswith((b"RssAnon:", b"RssShmem:", b"VmPTE:", b"VmSwap:")):
                     total += int(line.split()[1]) * 1024
+                elif line.startswith(b"Threads:"):
+                    threads = int(line.split()[1])
     except (OSError, ValueError):
-        return total
-    return total
+        return total, threads
+    return total, threads
