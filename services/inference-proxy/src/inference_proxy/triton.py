@@ -3,20 +3,26 @@
 What Triton says when it fails is logged for the operator and never shown: known attacks began with its error messages.
 """
 
+import asyncio
 import logging
 from types import TracebackType
+from urllib.parse import quote
 
-import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import Transient
 from inference_proxy.served import ServedModel
 from inference_proxy.tensors import HEADER_LENGTH, TensorError
+from inference_proxy.upstream import AnswerError, ConnectError, Disconnected, Reply, Upstream
 
 MAX_ANSWER_BYTES = 64 << 20
+READY_BYTES = 64 << 10
 POOL = 64
+CONNECT_S = 2.0
+READY_S = 5.0
 _LOGGED_CHARS = 500
+_LENGTH = HEADER_LENGTH.lower().encode()
 
 _log = logging.getLogger(__name__)
 
@@ -25,93 +31,72 @@ class TritonClient:
     """Keep-alive connections to Triton's HTTP port; use as an async context manager."""
 
     def __init__(self, base_url: str, *, timeout_s: float, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 2.0))
+        self._upstream = Upstream(base_url, size=POOL, connect_timeout_s=min(timeout_s, CONNECT_S))
+        self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "TritonClient":
-        self._session = aiohttp.ClientSession(
-            timeout=self._timeout,
-            connector=aiohttp.TCPConnector(limit=POOL, keepalive_timeout=30),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        await self._upstream.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._upstream.__aexit__(kind, error, tb)
 
     async def infer(self, model: ServedModel, tensor: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
         """The model's outputs for one input.
 
-        Raises Transient: "timeout" (504), "unavailable" (503: not loaded, not reachable), "upstream_failed" (502). A kept
-        connection that the server has closed meanwhile is no failure: the call is repeated once.
+        Raises Transient: "timeout" (504), "unavailable" (503: not loaded, not reachable), "upstream_failed" (502).
         """
-        head, raw = model.template.body(tensor)
-        headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
-        url = f"{self._base_url}/v2/models/{model.name}/infer"
-        for may_repeat in (True, False):
-            try:
-                return await self._post(url, head + raw, headers, model)
-            except TimeoutError as error:
-                raise Transient("timeout", "The model did not answer in time.") from error
-            except aiohttp.ClientConnectorError as error:
-                raise _unavailable("The inference server cannot be reached.") from error
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if not may_repeat:
-                    raise _unavailable("The inference server is restarting.") from error
-            except (aiohttp.ClientError, TensorError, OSError) as error:
-                _log.error("triton: %s: %s", model.name, error)
-                raise Transient("upstream_failed", "The inference server gave no usable answer.") from error
-        raise AssertionError("unreachable")
-
-    async def _post(
-        self, url: str, body: bytes, headers: dict[str, str], model: ServedModel
-    ) -> dict[str, NDArray[np.generic]]:
-        if self._session is None:
-            raise RuntimeError("use TritonClient as an async context manager")
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-            limit = min(model.answer_bytes, self._max_answer_bytes)
-            content = await _bounded(answer.content, answer.content_length, limit)
-            if answer.status != 200:
-                raise _refused(answer.status, content, model.name)
-            length = answer.headers.get(HEADER_LENGTH, "")
-            if not length.isascii() or not length.isdigit():
-                raise TensorError(f"no {HEADER_LENGTH}")
-            return model.template.read(content, int(length))
+        described, raw = model.template.body(tensor)
+        head = (
+            f"POST {self._upstream.prefix}/v2/models/{quote(model.name, safe='')}/infer HTTP/1.1\r\n"
+            f"Host: {self._upstream.authority}\r\nContent-Type: application/octet-stream\r\n"
+            f"Content-Length: {len(described) + len(raw)}\r\n{HEADER_LENGTH}: {len(described)}\r\n\r\n"
+        )
+        limit = min(model.answer_bytes, self._max_answer_bytes)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reply = await self._upstream.ask((head.encode("ascii") + described, raw), limit)
+            if reply.status != 200:
+                raise _refused(reply, model.name)
+            return model.template.read(reply.body, _header_length(reply))
+        except TimeoutError as error:
+            self._upstream.forget()
+            raise Transient("timeout", "The model did not answer in time.") from error
+        except ConnectError as error:
+            raise _unavailable("The inference server cannot be reached.") from error
+        except Disconnected as error:
+            raise _unavailable("The inference server is restarting.") from error
+        except (AnswerError, TensorError) as error:
+            _log.error("triton: %s: %s", model.name, error)
+            raise Transient("upstream_failed", "The inference server gave no usable answer.") from error
 
     async def is_ready(self) -> bool:
         """Whether Triton answers at all."""
-        if self._session is None:
-            return False
+        request = f"GET {self._upstream.prefix}/v2/health/live HTTP/1.1\r\nHost: {self._upstream.authority}\r\n\r\n"
         try:
-            async with self._session.get(f"{self._base_url}/v2/health/live") as answer:
-                return answer.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            async with asyncio.timeout(min(self._timeout_s, READY_S)):
+                return (await self._upstream.ask((request.encode("ascii"),), READY_BYTES)).status == 200
+        except TimeoutError:
+            self._upstream.forget()
+            return False
+        except (OSError, AnswerError):
             return False
 
 
-async def _bounded(stream: aiohttp.StreamReader, announced: int | None, limit: int) -> bytes:
-    if announced is not None and announced > limit:
-        raise TensorError(f"an answer of {announced} bytes, {limit} were expected")
-    parts, total = [], 0
-    async for part in stream.iter_any():
-        total += len(part)
-        if total > limit:
-            raise TensorError(f"an answer of more than {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
+def _header_length(reply: Reply) -> int:
+    length = reply.headers.get(_LENGTH, b"")
+    if not length.isdigit() or len(length) > 18:
+        raise TensorError(f"no {HEADER_LENGTH}")
+    return int(length)
 
 
-def _refused(status: int, content: bytes, name: str) -> Transient:
-    text = content[:_LOGGED_CHARS].decode("utf-8", "replace")
-    _log.error("triton: %s: HTTP %d: %s", name, status, text)
-    if status in (404, 503) or (status == 400 and "unknown model" in text):
+def _refused(reply: Reply, name: str) -> Transient:
+    text = reply.body[:_LOGGED_CHARS].decode("utf-8", "replace")
+    _log.error("triton: %s: HTTP %d: %s", name, reply.status, text)
+    if reply.status in (404, 503) or (reply.status == 400 and "unknown model" in text):
         return _unavailable("The model is being loaded.")
     return Transient("upstream_failed", "The inference server could not run the model.")
 
