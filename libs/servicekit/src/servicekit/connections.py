@@ -16,6 +16,8 @@ from servicekit import tasks
 from servicekit.patience import START_PATIENCE_S
 
 CLOSE_PATIENCE_S = 3.0
+PING_S = 4
+"""A server that leaves the second ping unanswered counts as gone: a connection that died unnoticed is replaced within twelve seconds."""
 
 _CREDENTIALS = re.compile(r"(?<=//)[^@/,]*@")
 
@@ -35,7 +37,7 @@ class Options(TypedDict):
     error_cb: Any
 
 
-OPTIONS = Options(max_reconnect_attempts=-1, reconnect_time_wait=1, ping_interval=20, error_cb=_on_error)
+OPTIONS = Options(max_reconnect_attempts=-1, reconnect_time_wait=1, ping_interval=PING_S, error_cb=_on_error)
 
 
 async def open_client(url: str, name: str) -> Client:

@@ -5,6 +5,8 @@ from datetime import timedelta
 from servicekit.postgres import Connection, Pool
 
 KEEP = timedelta(days=30)
+PRUNE_S = 300.0
+"""What a sweep over a large table may take."""
 
 TABLE_SQL = """
 CREATE TABLE IF NOT EXISTS inbox (
@@ -27,5 +29,5 @@ async def first_time(conn: Connection, consumer: str, event_id: str) -> bool:
 
 async def prune(pool: Pool, keep: timedelta = KEEP) -> int:
     """Forget rows older than `keep`, which must exceed how long a stream can redeliver; the number forgotten."""
-    status = await pool.execute("DELETE FROM inbox WHERE received_at < now() - $1::interval", keep)
+    status = await pool.execute("DELETE FROM inbox WHERE received_at < now() - $1::interval", keep, timeout=PRUNE_S)
     return int(status.rsplit(" ", 1)[1])

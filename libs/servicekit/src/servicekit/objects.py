@@ -60,7 +60,6 @@ class ObjectStore:
         self._settings = settings
         self.bucket = settings.s3_bucket
         self._stack = AsyncExitStack()
-        self._session: Any = None
         self._client: Any = None
         self._signer: Any = None
 

@@ -18,7 +18,7 @@ from contracts.errors import Permanent
 from contracts.events import Event
 from contracts.subjects import stream_of
 from servicekit.delivery import choose_id
-from servicekit.postgres import UNREACHABLE, Connection, Pool
+from servicekit.postgres import UNREACHABLE, Connection, Pool, listens
 from servicekit.telemetry import inject
 
 POLL_S = 1.0
@@ -108,8 +108,10 @@ class Relay:
             try:
                 while not listener.is_closed():
                     await self._drain()
-                    with suppress(TimeoutError):
+                    try:
                         await asyncio.wait_for(self._wake.wait(), POLL_S)
+                    except TimeoutError:
+                        await listens(listener)
             finally:
                 with suppress(asyncpg.InterfaceError):
                     await listener.remove_listener(channel, self._on_notify)

@@ -36,26 +36,48 @@ UNREACHABLE = (
 
 R = TypeVar("R")
 
+PROOF_S = 5.0
+"""How long a connection may take to show that its server still listens, before it is thrown away."""
+COMMAND_S = 10.0
+ABANDONED_S = 30
+"""A transaction whose client says nothing for so long is ended by the server: its client may be gone, and its locks are not."""
+
 
 async def create_pool(
     dsn: str, *, schema: str, min_size: int = 1, max_size: int = 10, patience_s: float = START_PATIENCE_S
 ) -> Pool:
     """A pool whose connections see `schema` alone and map json and jsonb to plain Python values.
 
-    Waits until the server answers; Transient `unavailable` after `patience_s`. The schema need not exist yet.
+    Waits until the server answers; Transient `unavailable` after `patience_s`. The schema need not exist yet. Every
+    connection proves itself when it is acquired: one that died unnoticed, as behind a firewall that has forgotten it,
+    is thrown away before anything was done, and all the others that are as old with it.
     """
     check_schema(schema)
 
     async def connect() -> Pool:
-        return await asyncpg.create_pool(
+        async def prove(connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+            try:
+                await connection.execute("SELECT 1", timeout=PROOF_S)
+            except TimeoutError:
+                connection.terminate()
+                await pool.expire_connections()
+                raise
+
+        pool = await asyncpg.create_pool(
             dsn,
             min_size=min_size,
             max_size=max_size,
             init=_init_connection,
-            server_settings={"search_path": schema, "application_name": f"modelport-{schema}"},
-            command_timeout=60,
+            setup=prove,
+            server_settings={
+                "search_path": schema,
+                "application_name": f"modelport-{schema}",
+                "idle_in_transaction_session_timeout": f"{ABANDONED_S}s",
+            },
+            command_timeout=COMMAND_S,
             timeout=10,
         )
+        return pool
 
     return await patiently(connect, patience_s)
 
@@ -67,7 +89,7 @@ async def transaction(pool: Pool, *, patience_s: float = 15.0) -> AsyncIterator[
     Getting a live connection is retried while the server is away; the block itself never is. Permanent `invalid_request`
     for a value that the database cannot store, such as text with a NUL character: trying again cannot help.
     """
-    connection = await patiently(lambda: _live_connection(pool), patience_s)
+    connection = await patiently(lambda: pool.acquire(timeout=10), patience_s)
     try:
         async with connection.transaction():
             yield connection
@@ -94,15 +116,13 @@ def check_schema(schema: str) -> str:
     return schema
 
 
-async def _live_connection(pool: Pool) -> "PoolConnectionProxy[asyncpg.Record]":
-    """A connection that has just answered: one that died unnoticed is thrown away here, before anything was done."""
-    connection = await pool.acquire(timeout=10)
+async def listens(connection: Connection) -> None:
+    """Prove that a connection that only waits for notifications still has its server; raises one of UNREACHABLE."""
     try:
-        await connection.execute("SELECT 1")
-    except BaseException:
-        await pool.release(connection)
+        await connection.execute("SELECT 1", timeout=PROOF_S)
+    except TimeoutError:
+        connection.terminate()
         raise
-    return connection
 
 
 async def _init_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

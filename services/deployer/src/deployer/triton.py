@@ -17,12 +17,20 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from contracts.errors import Permanent, Transient
 from deployer.model_config import ModelConfig
+from servicekit.tasks import end
 
 CALL_S = 10.0
 POLL_S = 0.1
 CAUSE_CHARS = 500
 
-_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
+"""No limit of size, as the client's own default; back soon after an outage, where gRPC would wait for up to two minutes."""
+
+_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 _PATH = re.compile(r"(?<![\w/])(?:\w+://\S+|~?(?:/[\w.@+-]+){2,}/?)")
 
 
@@ -34,19 +42,29 @@ class LoadRefused(Permanent):
         self.cause = cause
 
 
+class Unanswered(Transient):
+    """A call ran out of time."""
+
+    def __init__(self) -> None:
+        super().__init__("unavailable", "Triton does not answer.")
+
+
 class Triton:
     """One Triton in explicit control mode; raises Transient("unavailable") while it is away."""
 
     def __init__(self, grpc_url: str, *, load_timeout_s: float) -> None:
-        self._client = InferenceServerClient(_authority(grpc_url))
+        self._authority = _authority(grpc_url)
+        self._client = _connect(self._authority)
         self._load_timeout_s = load_timeout_s
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
+        await end(*self._retiring)
         await self._client.close()
 
     async def check(self) -> None:
         """For /readyz: Transient while Triton does not answer."""
-        with _errors("Triton is not live"):
+        with self._quickly("Triton is not live"):
             if not await self._client.is_server_live(client_timeout=CALL_S):
                 raise Transient("unavailable", "Triton is not live.")
 
@@ -66,7 +84,7 @@ class Triton:
 
         Read from the statistics: the repository index leaves out what was loaded from bytes.
         """
-        with _errors("Triton's statistics cannot be read"):
+        with self._quickly("Triton's statistics cannot be read"):
             answer = await self._client.get_inference_statistics(client_timeout=CALL_S)
         return {model.name for model in answer.model_stats}
 
@@ -102,12 +120,42 @@ class Triton:
                 raise Transient("unavailable", "The model is still unloading.")
             await asyncio.sleep(POLL_S)
 
+    @contextmanager
+    def _quickly(self, message: str) -> Iterator[None]:
+        """Like `_errors` for calls that Triton answers at once: without an answer the connection counts as dead.
+
+        gRPC would go on using it for as long as nobody closes it.
+        """
+        try:
+            with _errors(message):
+                yield
+        except Unanswered:
+            old, self._client = self._client, _connect(self._authority)
+            task = asyncio.create_task(_retire(old, self._load_timeout_s))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+            raise
+
+
+def _connect(authority: str) -> InferenceServerClient:
+    return InferenceServerClient(authority, channel_args=CHANNEL)
+
+
+async def _retire(client: InferenceServerClient, last_call_s: float) -> None:
+    """Close a client when the last of its calls is over."""
+    try:
+        await asyncio.sleep(last_call_s)
+    finally:
+        await client.close()
+
 
 @contextmanager
 def _errors(message: str) -> Iterator[None]:
     try:
         yield
     except InferenceServerException as error:
+        if _status(error) is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise Unanswered from error
         if _status(error) in _AWAY:
             raise Transient("unavailable", "Triton does not answer.") from error
         raise LoadRefused(f"{message}.", without_paths(str(error.message()))) from error

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 
 from gateway.store import jobs
-from servicekit.postgres import UNREACHABLE, Pool
+from servicekit.postgres import UNREACHABLE, Pool, listens
 
 RETRY_S = 0.5
 ALIVE_S = 5.0
@@ -61,7 +61,7 @@ class Progress:
             try:
                 while not connection.is_closed():
                     await asyncio.sleep(ALIVE_S)
-                    await connection.execute("SELECT 1")
+                    await listens(connection)
             finally:
                 if not connection.is_closed():
                     await connection.remove_listener(jobs.CHANNEL, self._on_notify)
@@ -79,14 +79,19 @@ class Progress:
 async def stream(
     pool: Pool, progress: Progress, job_id: UUID, *, after: int, is_over: bool, keepalive_s: float
 ) -> AsyncIterator[bytes]:
-    """The events after `after` as they happen, ending after the terminal one.
+    """The events after `after` as they happen, ending after the terminal one; nothing but keep-alives while PostgreSQL is away.
 
     `is_over`: the job was terminal when it was looked up, so what is stored is all there will ever be.
     """
     with progress.watch(job_id) as news:
         while True:
             news.clear()
-            events = await jobs.events_after(pool, job_id, after)
+            try:
+                events = await jobs.events_after(pool, job_id, after)
+            except (*UNREACHABLE, asyncpg.InterfaceError):
+                yield KEEPALIVE
+                await asyncio.sleep(RETRY_S)
+                continue
             for event in events:
                 after = event.seq
                 yield encode(event)

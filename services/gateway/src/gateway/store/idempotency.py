@@ -4,6 +4,7 @@ from uuid import UUID
 
 from msgspec import Struct, convert
 
+from servicekit.inbox import PRUNE_S
 from servicekit.postgres import Connection
 
 
@@ -49,4 +50,5 @@ async def keep(conn: Connection, user_id: UUID, path: str, key: str, answer: Kep
 
 
 async def prune(conn: Connection, max_age_s: float) -> None:
-    await conn.execute("DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(secs => $1)", max_age_s)
+    sql = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(secs => $1)"
+    await conn.execute(sql, max_age_s, timeout=PRUNE_S)

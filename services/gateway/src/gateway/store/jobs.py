@@ -14,6 +14,7 @@ from contracts.vocabulary import ExportFormat, ExportStatus, Framework, TaskType
 from gateway.export_job import TERMINAL, JobState
 from gateway.store import pages
 from gateway.store.trainings import TrainingJob
+from servicekit.inbox import PRUNE_S
 from servicekit.postgres import Connection, Pool
 
 CHANNEL = "gateway_jobs"
@@ -243,7 +244,7 @@ async def events_after(conn: Connection | Pool, job_id: UUID, seq: int) -> list[
 async def prune_progress(conn: Connection, max_age_s: float) -> None:
     """Forget how far jobs were on a day long gone; what began and ended them stays."""
     sql = "DELETE FROM job_events WHERE name = 'progressed' AND created_at < now() - make_interval(secs => $1)"
-    await conn.execute(sql, max_age_s)
+    await conn.execute(sql, max_age_s, timeout=PRUNE_S)
 
 
 def is_terminal_event(name: EventName) -> bool:
