@@ -39,8 +39,7 @@ TRANSITIONS: Mapping[tuple[DeploymentStatus, type[Fact]], DeploymentStatus] = {
     (FAILED, DeploymentActivatedV1): ACTIVE,
     (FAILED, DeploymentFailedV1): FAILED,
     (ACTIVE, DeploymentActivatedV1): ACTIVE,
-    # an activation of the same generation stands: a failure that overtakes or trails it is history only
-    (ACTIVE, DeploymentFailedV1): ACTIVE,
+    (ACTIVE, DeploymentFailedV1): FAILED,
     (ACTIVE, DeploymentScaledV1): ACTIVE,
     (INACTIVE, DeploymentDeactivatedV1): INACTIVE,
     (INACTIVE, DeploymentFailedV1): INACTIVE,
@@ -83,10 +82,14 @@ class DeploymentState(Struct, frozen=True, kw_only=True):
 def apply(deployment: DeploymentState, fact: Fact) -> DeploymentState:
     """The deployment after a fact; the very same object where the fact changes nothing.
 
-    Only facts of the present generation count: what answers an older wish says nothing of this one.
+    Only facts of the present generation count: what answers an older wish says nothing of this one. Where an activation has
+    answered already, a failure that overtook or trails it is history only; asked anew after a loss, it is the answer.
     """
     status = TRANSITIONS.get((deployment.status, type(fact)))
     if status is None or fact.generation != deployment.generation:
+        return deployment
+    is_answered = deployment.observed_generation == deployment.generation
+    if isinstance(fact, DeploymentFailedV1) and deployment.status is ACTIVE and is_answered:
         return deployment
     after = replace(deployment, status=status)
     match fact:
@@ -94,13 +97,20 @@ def apply(deployment: DeploymentState, fact: Fact) -> DeploymentState:
             after = replace(after, observed_generation=fact.generation, error=None)
         case DeploymentDeactivatedV1():
             after = replace(after, observed_generation=fact.generation, error=None)
-        case DeploymentFailedV1() if status is not ACTIVE:
+        case DeploymentFailedV1():
             after = replace(after, observed_generation=fact.generation, error=fact.error)
         case DeploymentScaledV1():
             after = replace(after, replicas=fact.replicas)
         case _:
             pass
     return deployment if after == deployment else after
+
+
+def overdue(deployment: DeploymentState, error: ErrorInfo) -> DeploymentState:
+    """The deployment after nobody has answered for too long; the wish stands, and a late answer still counts."""
+    if deployment.status not in (PENDING, DEPLOYING):
+        return deployment
+    return replace(deployment, status=FAILED, error=error)
 
 
 def command(deployment: DeploymentState, asked: Command, *, instant: bool = False) -> DeploymentState:

@@ -92,7 +92,7 @@ def expire(job: JobState, error: ErrorInfo) -> JobState:
 
 
 def reopen(job: JobState) -> JobState:
-    """A failed job as if it had just been asked for; Permanent("conflict") where there is nothing to try again.
+    """A failed job as if it had just been asked for, its attempts counted on; Permanent("conflict") where there is nothing to try again.
 
     What ran out of time stays over: its workers were told that it is cancelled, and remember it.
     """
@@ -100,7 +100,7 @@ def reopen(job: JobState) -> JobState:
         raise Permanent("conflict", f"The export is {job.status}; only a failed one can be requested again.")
     if job.error is not None and job.error.code == "deadline_exceeded":
         raise Permanent("conflict", "The export ran out of time and was given up; create a new one.")
-    return JobState(message="requested again")
+    return JobState(attempt=job.attempt, message="requested again")
 
 
 def _ends_packaging(fact: Fact) -> bool:

@@ -16,6 +16,7 @@ from gateway.deployment import Command
 from gateway.deployment_requests import change_deployment
 from gateway.parts import SERVICE, Parts
 from gateway.store import deployments, jobs
+from gateway.store.overdue import KnownAttempt
 from servicekit import dead_letters
 from servicekit.outbox import put_event
 from servicekit.postgres import Connection
@@ -68,7 +69,7 @@ async def request_job(conn: Connection, parts: Parts, job_id: UUID) -> None:
     if row is None:
         raise Permanent("not_found", f"There is no export {job_id} any more.")
     after = export_job.reopen(row.state)
-    await losses.release(parts, [job_id])
+    await losses.release(parts, [KnownAttempt(id=job_id, attempt=row.state.attempt)])
     await jobs.save(conn, job_id, after)
     request, number = await jobs.request_again(conn, job_id)
     await jobs.append_event(conn, job_id, "requested", resources.progress(replace(row, state=after)))

@@ -1,6 +1,6 @@
 """What the reconciler looks for: requests without an answer, runs out of time, streams that lost their messages."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct, convert
@@ -18,6 +18,13 @@ class DueRequest(Struct, frozen=True, kw_only=True):
     request: ExportRequestedV1
     requests: int
     traceparent: str
+
+
+class KnownAttempt(Struct, frozen=True, kw_only=True):
+    """A job and the newest attempt at it that was heard of."""
+
+    id: UUID
+    attempt: int
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -84,14 +91,20 @@ async def remember_stream(conn: Connection, name: str, created_at: datetime) -> 
     return known is not None
 
 
-async def forget_running(conn: Connection) -> list[UUID]:
-    """After the stream of exports was lost: every open job starts again from its request, at once; their ids."""
+async def forget_running(conn: Connection) -> list[KnownAttempt]:
+    """After exports or leases were lost: every open job starts again from its request, at once; attempts go on counting."""
     records = await conn.fetch(
-        "UPDATE export_jobs SET status = 'pending', attempt = 0, stage = NULL, progress_percent = 0, "
+        "UPDATE export_jobs SET status = 'pending', stage = NULL, progress_percent = 0, "
         "requested_at = '-infinity', message = 'requested again: the bus has lost its messages' "
-        "WHERE status IN ('pending', 'running') RETURNING id"
+        "WHERE status IN ('pending', 'running') RETURNING id, attempt"
     )
-    return [record["id"] for record in records]
+    return [convert(dict(record), KnownAttempt) for record in records]
+
+
+async def ended_attempts(conn: Connection, within: timedelta) -> list[KnownAttempt]:
+    """Jobs that have ended so recently that the bus may still speak of them."""
+    sql = "SELECT id, attempt FROM export_jobs WHERE completed_at > now() - $1::interval"
+    return [convert(dict(record), KnownAttempt) for record in await conn.fetch(sql, within)]
 
 
 async def forget_inbox(conn: Connection, consumers: list[str]) -> None:
