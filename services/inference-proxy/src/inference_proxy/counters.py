@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from contracts.errors import Transient
-from servicekit.connections import close
+from servicekit.connections import PING_S, close
 
 STREAM = "MINUTES"
 PREFIX = "minutes"
@@ -56,7 +56,7 @@ class NatsCounters:
         self._restore = restore
         self._client = await nats.connect(
             nats_url, name="inference-proxy-rate", max_reconnect_attempts=-1, reconnect_time_wait=0.25,
-            connect_timeout=5, error_cb=_on_error,
+            connect_timeout=5, ping_interval=PING_S, error_cb=_on_error,
         )  # fmt: skip
         with suppress(nats.errors.Error, OSError, Transient):
             await self._trust()
