@@ -3,17 +3,23 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import cast
+from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
 from contracts.vocabulary import ExportStage
+from gateway import progress
 from gateway.app import build_app, running
 from gateway.store import jobs
 from gateway.testing.facts import Worker
 from gateway.testing.outside import Client, Gateway
 from servicekit.fixtures import Schema
 from servicekit.http import make_server
+from servicekit.postgres import Pool
 from servicekit.servers import free_ports
 from servicekit.telemetry import Telemetry
 
@@ -144,3 +150,19 @@ async def test_strange_last_event_ids_are_refused(gateway: Gateway) -> None:
 
 async def collect(http: httpx.AsyncClient, token: str, job_id: str) -> list[Event]:
     return [event async for event in events(http, token, job_id)]
+
+
+async def test_a_stream_outlives_an_absence_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = jobs.JobEvent(seq=7, name="completed", data={}, created_at=datetime.now(UTC))
+    answers = [ConnectionRefusedError(), asyncpg.InterfaceError("released"), asyncpg.CannotConnectNowError(), [end]]
+
+    async def events_after(*_: object) -> list[jobs.JobEvent]:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(jobs, "events_after", events_after)
+    monkeypatch.setattr(progress, "RETRY_S", 0.0)
+    pool = cast(Pool, None)
+    told = progress.stream(pool, progress.Progress(pool), uuid4(), after=0, is_over=False, keepalive_s=60)
+    assert [part async for part in told] == [progress.KEEPALIVE] * 3 + [progress.encode(end)]

@@ -10,7 +10,6 @@ import asyncpg
 import httpx
 import msgspec
 import nats
-from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from contracts import keys
 from contracts.events import Event, ModelExportedV1, PackageBuiltV1
@@ -126,11 +125,11 @@ async def _facts(stack: Stack, kind: type[Event]) -> dict[UUID, set[str]]:
     client = await nats.connect(stack.about.nats_url)
     try:
         jetstream, subject = client.jetstream(), base_subject(kind)
-        config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
-        reader = await jetstream.subscribe(subject, stream=stream_of(subject), ordered_consumer=True, config=config)
-        left = (await reader.consumer_info()).num_pending + reader.pending_msgs
+        stream = stream_of(subject)
+        counted = (await jetstream.stream_info(stream, subjects_filter=subject)).state.subjects or {}
+        reader = await jetstream.subscribe(subject, stream=stream, ordered_consumer=True)
         found: dict[UUID, set[str]] = {}
-        for _ in range(left):
+        for _ in range(counted.get(subject, 0)):
             message = await reader.next_msg(timeout=30)
             job_id = msgspec.json.decode(message.data, type=kind).job_id
             found.setdefault(job_id, set()).add((message.headers or {})["Nats-Msg-Id"])

@@ -32,22 +32,27 @@ QUICK = {
     "RECONCILE_INTERVAL_S": "1",
 }
 SOURCE = "digits-huggingface"
-REAL = ("digits-timm", "digits-ultralytics", "digits-huggingface")
+REAL = ("digits-timm", "digits-ultralytics")
 DEPLOY_EVERY = 5
-WINDOWS = 4
 THROUGHPUT = 0.95
 SEED = 20261123
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Of one edition: jobs before the first fault, faults, jobs between two of them, real exports, jobs of a window."""
+    """Of one edition.
+
+    calm, every     jobs before the first fault, and between two faults
+    real            exports that the real converter makes
+    window(s)       jobs in a window of throughput, and how many of them are granted after the last fault
+    """
 
     calm: int
     kills: int
     every: int
     real: int
     window: int
+    windows: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Aftermath:
     """What is left when the storm is over."""
 
     scale: Scale
+    archived: UUID
     ledger: Ledger
     faults: list[storm.Fault]
     findings: audit.Findings
@@ -75,7 +81,12 @@ def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def scale(trials: Callable[[int, int], int]) -> Scale:
     return Scale(
-        calm=trials(12, 90), kills=trials(7, 25), every=trials(3, 14), real=trials(0, 21), window=trials(5, 25)
+        calm=trials(11, 90),
+        kills=trials(7, 25),
+        every=trials(2, 14),
+        real=trials(1, 21),
+        window=trials(4, 25),
+        windows=trials(1, 4),
     )
 
 
@@ -91,7 +102,7 @@ def aftermath(stormy: Stack, scale: Scale, tmp_path_factory: pytest.TempPathFact
         packed = tmp_path_factory.mktemp("archive") / "model.zip"
         asyncio.run(archive(stormy, first, packed))
         training = person.register(describe(SOURCE), checkpoint=packed)
-        real = [person.register(describe(name)).id for name in REAL] if scale.real else []
+        real = [source.id, *(person.register(describe(name)).id for name in REAL if scale.real > 1)]
         load = Load(client, plan(scale, training.id, real), CLIENTS)
         load.ledger.acknowledged["first"] = first
         storm.wait_for(lambda: load.done, scale.calm)
@@ -100,7 +111,7 @@ def aftermath(stormy: Stack, scale: Scale, tmp_path_factory: pytest.TempPathFact
         afterwards(scale, load, faults)
         load.stop()
     findings = asyncio.run(audit.audit(stormy, load.ledger, str(user.id)))
-    return Aftermath(scale, load.ledger, faults, findings, asyncio.run(audit.runs(stormy, str(user.id))))
+    return Aftermath(scale, training.id, load.ledger, faults, findings, asyncio.run(audit.runs(stormy, str(user.id))))
 
 
 def rage(stack: Stack, scale: Scale, load: Load) -> list[storm.Fault]:
@@ -116,7 +127,7 @@ def rage(stack: Stack, scale: Scale, load: Load) -> list[storm.Fault]:
 
 def afterwards(scale: Scale, load: Load, faults: list[storm.Fault]) -> None:
     """Let the jobs go on until they flow as before the storm, or for as many windows as are granted."""
-    for _ in range(WINDOWS):
+    for _ in range(scale.windows):
         storm.wait_for(lambda: load.done, load.done + scale.window)
         if recovered(scale, load.ledger, faults) >= THROUGHPUT:
             return
@@ -139,10 +150,10 @@ def rates(ends: list[float], window: int) -> list[float]:
 def plan(scale: Scale, training: UUID, real: list[UUID]) -> Iterator[UUID]:
     """Whose checkpoint is exported next: real exports are spread over the storm, all others are stand-ins."""
     yield from itertools.repeat(training, scale.calm)
-    stormy = scale.kills * scale.every
-    for number in range(stormy):
-        is_real = scale.real and number % (stormy // scale.real) == 0
-        yield real[number % len(real)] if is_real else training
+    apart = scale.kills * scale.every // scale.real
+    for one in itertools.islice(itertools.cycle(real), scale.real):
+        yield one
+        yield from itertools.repeat(training, apart - 1)
     yield from itertools.repeat(training)
 
 
@@ -156,11 +167,18 @@ def pictures() -> list[bytes]:
     return encoded
 
 
+def real_exports(aftermath: Aftermath) -> int:
+    """Jobs that were not those of the archive."""
+    return sum(one.job.training_job_id != aftermath.archived for one in aftermath.ledger.ended)
+
+
 def test_no_job_is_lost(aftermath, figure):
     jobs = len(aftermath.ledger.acknowledged)
     figure("acknowledged jobs lost", trials=jobs, measured=len(aftermath.findings.lost), promised=0)
     figure("SIGKILLs meanwhile", trials=jobs, measured=len(aftermath.faults), promised=aftermath.scale.kills)
+    figure("real exports among the jobs", trials=jobs, measured=real_exports(aftermath), promised=aftermath.scale.real)
     assert not aftermath.findings.lost
+    assert real_exports(aftermath) >= aftermath.scale.real
 
 
 def test_nothing_happens_twice(aftermath, figure):
