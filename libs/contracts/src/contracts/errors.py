@@ -29,6 +29,7 @@ ERRORS: dict[str, Kind] = {
     "forbidden": Kind(403, "Not allowed", "Use a token whose scopes cover this action."),
     "not_found": Kind(404, "Not found", "Check the id; only what belongs to your user is visible."),
     "method_not_allowed": Kind(405, "Method not allowed", "See the OpenAPI page for the methods of this path."),
+    "request_timeout": Kind(408, "The request did not arrive in time", "Send the whole request without pauses."),
     "conflict": Kind(409, "Conflict with the current state", "Read the resource again and act on its present state."),
     "idempotency_in_flight": Kind(
         409, "The first request with this key is still running", "Wait a moment and repeat the request."
@@ -41,6 +42,7 @@ ERRORS: dict[str, Kind] = {
         "Send application/json, image/jpeg, image/png, image/webp, image/bmp or multipart/form-data.",
     ),
     "unsupported": Kind(422, "Not supported", "GET /api/v1/export/capabilities lists what is supported."),
+    "headers_too_large": Kind(431, "The headers are too large", "Send fewer and shorter headers."),
     "export_limit_reached": Kind(
         429, "Export limit of your tier reached", "Wait for a running export to finish or move to a higher tier."
     ),
@@ -48,6 +50,9 @@ ERRORS: dict[str, Kind] = {
         429, "Endpoint limit of your tier reached", "Deactivate an endpoint or move to a higher tier."
     ),
     "rate_limited": Kind(429, "Too many requests this minute", "Wait for the seconds given in Retry-After."),
+    "too_many_streams": Kind(
+        429, "Too many streams of events", "Close one of the streams, or follow fewer jobs at a time."
+    ),
     "quota_exceeded": Kind(429, "Monthly quota is used up", "Wait for the next month or move to a higher tier."),
     "internal": Kind(500, "Internal error", "Try again; if it stays, report the trace id."),
     "unavailable": Kind(503, "Temporarily unavailable", "Try again in a few seconds."),

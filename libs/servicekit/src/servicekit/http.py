@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from litestar import MediaType, Request, Response, get
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
@@ -18,12 +17,16 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from contracts.errors import ERRORS, FieldError, ModelportError
 from servicekit.health import Check, Checks, Health, HealthServer, run_checks
+from servicekit.problems import PROBLEM_JSON, Problem, describe
 from servicekit.telemetry import Telemetry, current_trace_id, extract
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from servicekit.guard import HttpLimits
+
 __all__ = [
+    "PROBLEM_JSON",
     "Check",
     "Checks",
     "HealthServer",
@@ -35,7 +38,6 @@ __all__ = [
     "tracing",
 ]
 
-PROBLEM_JSON = "application/problem+json"
 GRACE_S = 8
 
 _CODES = {
@@ -44,6 +46,7 @@ _CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     409: "conflict",
     413: "payload_too_large",
     415: "unsupported_media_type",
@@ -59,33 +62,9 @@ _UNTRACED = ("/healthz", "/readyz")
 _log = logging.getLogger(__name__)
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The body of every error."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    hint: str = ""
-    errors: tuple[FieldError, ...] = ()
-    trace_id: str = ""
-
-
 def problem(request: Request[Any, Any, Any], error: ModelportError) -> Response[Problem]:
     """The answer that tells `error`."""
-    body = Problem(
-        type=f"urn:modelport:problem:{error.code}",
-        title=error.title,
-        status=error.status,
-        detail=error.message,
-        instance=request.url.path,
-        code=error.code,
-        hint=error.hint,
-        errors=error.fields,
-        trace_id=current_trace_id(),
-    )
+    body = describe(error, instance=request.url.path, trace_id=current_trace_id())
     headers = dict(error.headers)
     if error.status == 401:
         headers.setdefault("WWW-Authenticate", "Bearer")
@@ -216,15 +195,19 @@ async def serve(app: Any, host: str, port: int, *, grace_s: int = GRACE_S) -> No
             raise
 
 
-def make_server(app: Any, host: str, port: int, *, grace_s: int = GRACE_S) -> "uvicorn.Server":
-    """uvicorn with httptools, without access log and without its own logging."""
+def make_server(
+    app: Any, host: str, port: int, *, grace_s: int = GRACE_S, limits: "HttpLimits | None" = None
+) -> "uvicorn.Server":
+    """uvicorn with guarded connections, without access log and without its own logging."""
     import uvicorn
+
+    from servicekit.guard import HttpLimits, guarded
 
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http="httptools",
+        http=guarded(limits or HttpLimits()),
         loop="none",
         ws="none",
         access_log=False,
@@ -234,7 +217,7 @@ def make_server(app: Any, host: str, port: int, *, grace_s: int = GRACE_S) -> "u
         timeout_keep_alive=65,
         lifespan="on",
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # a line for every stranger's bad request helps nobody else
     return uvicorn.Server(config)
 
 
