@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -49,6 +51,7 @@ class Follower:
             subject = filter_subject(event_type)
             streams[stream_of(subject)].append(subject)
         self._caught_up = {stream: asyncio.Event() for stream in streams}
+        self._current_at = dict.fromkeys(streams, -math.inf)
         self._tasks = [asyncio.create_task(self._follow(stream, subjects)) for stream, subjects in streams.items()]
 
     async def caught_up(self) -> None:
@@ -59,6 +62,11 @@ class Follower:
     @property
     def is_caught_up(self) -> bool:
         return all(event.is_set() for event in self._caught_up.values())
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago it was last certain that everything stored has been handled; infinite before the first time."""
+        return time.monotonic() - min(self._current_at.values())
 
     async def stop(self) -> None:
         await tasks.end(*self._tasks)
@@ -89,17 +97,22 @@ class Follower:
             mem_storage=True,
             **await self._still_valid(jetstream, stream, start),
         )
+        asked = time.monotonic()
         info = await jetstream.add_consumer(stream, config)
         start = _after(info.delivered.stream_seq) if info.delivered else start
         pending, seen = info.num_pending or 0, 0
         if not pending:
-            self._caught_up[stream].set()
+            self._is_current(stream, asked)
         subscription = await jetstream.pull_subscribe_bind(consumer=info.name, stream=stream)
         try:
             while True:
+                asked = time.monotonic()
                 messages = await self._fetch(subscription, pending)
-                if not messages and await _delivered(subscription) > seen:
-                    return start
+                if not messages:
+                    asked = time.monotonic()
+                    sent, pending = await _delivered(subscription)
+                    if sent > seen:
+                        return start
                 for message in messages:
                     seen += 1
                     if message.metadata.sequence.consumer != seen:
@@ -108,13 +121,17 @@ class Follower:
                     start = _after(message.metadata.sequence.stream)
                     pending = message.metadata.num_pending
                 if not pending:
-                    self._caught_up[stream].set()
+                    self._is_current(stream, asked)
         except (nats.errors.Error, OSError) as error:
             _log.info("following %s again: %s", stream, error or type(error).__name__)
             return start
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
+
+    def _is_current(self, stream: str, moment: float) -> None:
+        self._caught_up[stream].set()
+        self._current_at[stream] = moment
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription, pending: int) -> list[Msg]:
         """What is stored comes in batches, what is new one by one; empty after a quiet second."""
@@ -163,10 +180,10 @@ def follow(
     return Follower(bus, event_types, handler, since)
 
 
-async def _delivered(subscription: JetStreamContext.PullSubscription) -> int:
-    """How many messages the consumer has sent."""
-    delivered = (await subscription.consumer_info()).delivered
-    return delivered.consumer_seq if delivered else 0
+async def _delivered(subscription: JetStreamContext.PullSubscription) -> tuple[int, int]:
+    """How many messages the consumer has sent, and how many more there are."""
+    info = await subscription.consumer_info()
+    return info.delivered.consumer_seq if info.delivered else 0, info.num_pending or 0
 
 
 def _after(sequence: int) -> dict[str, Any]:

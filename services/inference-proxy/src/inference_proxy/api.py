@@ -8,6 +8,7 @@ page for a single route, and take its share of every request's time and of the i
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -15,13 +16,15 @@ from msgspec import Struct
 from opentelemetry.trace import Span
 
 from contracts.errors import ERRORS, ModelportError, Permanent, Transient
-from contracts.tiers import TIERS
+from contracts.tiers import TierLimits
+from contracts.vocabulary import Tier
 from inference_proxy import policy
 from inference_proxy.asgi import Answer, Call, ClientGone, Receive, Scope, Send, lifespan, problem, respond
-from inference_proxy.bodies import reader_of
+from inference_proxy.bodies import InferRequest, reader_of
 from inference_proxy.data_plane import DataPlane, Inference
 from inference_proxy.images import ImageLimits
 from inference_proxy.keys import KeyCheck
+from inference_proxy.once import HEADER, REPLAYED, Once
 from inference_proxy.policy import Allowance
 from inference_proxy.quota import Quota, Reservation
 from inference_proxy.rate import RateLimiter
@@ -33,8 +36,9 @@ from inference_proxy.usage import Meter
 from servicekit.health import Checks, Health, run_checks
 
 INFER = "/v1/infer/"
-UNCOUNTED = ("rate_limited", "quota_exceeded", "client_gone")
-CLIENT_GONE = 499
+ANSWERED_BEFORE = "replayed"
+UNCOUNTED = ("rate_limited", "quota_exceeded", "client_gone", ANSWERED_BEFORE)
+STATUSES = {"": 200, ANSWERED_BEFORE: 200, "client_gone": 499}
 SHARES = 4
 """How many users can be as busy as one may be at most, before all are told to wait."""
 BODIES_BYTES = 512 << 20
@@ -84,10 +88,14 @@ class Parts(Struct, frozen=True, kw_only=True):
     data_plane: DataPlane
     meter: Meter
     tracing: RequestTracing
+    once: Once
     limits: ImageLimits
     checks: Checks
     body_timeout_s: float
     concurrency: int
+    is_current: Callable[[], bool]
+    """Whether keys and routes are known to be those of this moment."""
+    tiers: Mapping[Tier, TierLimits]
 
 
 class Api:
@@ -125,6 +133,8 @@ class Api:
 
     async def _infer(self, call: Call, started: float) -> Answer:
         """Authenticate, then serve inside a span; permits are fetched while the picture is read and decoded."""
+        if not self._parts.is_current():
+            raise stale()
         route = self._parts.keys.authenticate(call.header("authorization"), self._route(call.path))
         with self._requests.hold(route.access.user_id, 1):
             traceparent = route.model.traceparent if route.model is not None else ""
@@ -133,20 +143,28 @@ class Api:
 
     async def _served(self, call: Call, route: Route, span: Span, started: float) -> Answer:
         inference: Inference | None = None
-        code = "client_gone"
+        code, kept = "client_gone", b""
+        key = call.header(HEADER)
         admission: asyncio.Task[Permits] | None = None
         try:
             model = _model(route)
             reader = reader_of(call.header("content-type"))
-            self._parts.rate.check(route.access.user_id, TIERS[route.access.tier].rate_limit_per_minute)
-            admission = asyncio.create_task(self._admit(route))
+            self._parts.rate.check(route.access.user_id, self._parts.tiers[route.access.tier].rate_limit_per_minute)
+            admission = None if key else asyncio.create_task(self._admit(route))
             with self._bodies.hold(route.access.user_id, call.expected_bytes(reader.limit(self._parts.limits))):
                 body = await call.body(reader.limit(self._parts.limits), self._parts.body_timeout_s)
                 request = reader.read(body, call.header("content-type"), call.query, self._parts.limits)
-                found = await self._parts.data_plane.infer(
-                    model, request, lambda: _granted(admission), user_id=route.access.user_id
-                )
-            answer = self._success(model, found, await admission, trace_id(span), started)
+                if admission is None:
+                    admission = asyncio.create_task(self._admit_once(route, key, request))
+                    kept = (await admission).month.kept
+                found = None if kept else await self._compute(route, model, request, admission)
+            permits = await admission
+            if found is None:
+                code = ANSWERED_BEFORE
+                return _replayed(kept, permits, trace_id(span))
+            answer = self._success(model, found, permits, trace_id(span), started)
+            if key:
+                await self._parts.once.keep(permits.month, answer.body)
             inference, code = found, ""
         except ModelportError as error:
             code = error.code
@@ -158,13 +176,29 @@ class Api:
             answer = problem(ours, call.path, trace_id(span))
         finally:
             self._settle(route, admission, inference, code)
-            self._parts.tracing.end(span, 200 if inference else _status(code), inference.stages if inference else ())
+            self._parts.tracing.end(span, _status(code), inference.stages if inference else ())
+        if key and inference is None and admission is not None:
+            await self._parts.once.release(admission)
         return answer
 
+    async def _compute(
+        self, route: Route, model: ServedModel, request: InferRequest, admission: "asyncio.Task[Permits]"
+    ) -> Inference:
+        return await self._parts.data_plane.infer(
+            model, request, lambda: _granted(admission), user_id=route.access.user_id
+        )
+
     async def _admit(self, route: Route) -> Permits:
-        limits = TIERS[route.access.tier]
+        limits = self._parts.tiers[route.access.tier]
         minute = await self._parts.rate.admit(route.access.user_id, limits.rate_limit_per_minute)
         return Permits(minute, await self._parts.quota.reserve(route.access.user_id, limits.requests_per_month))
+
+    async def _admit_once(self, route: Route, key: str, request: InferRequest) -> Permits:
+        """Like `_admit`, for a request with an Idempotency-Key: its unit is counted under the key."""
+        limits, user_id = self._parts.tiers[route.access.tier], route.access.user_id
+        identity = self._parts.once.identify(key, user_id, route.deployment_id, request)
+        minute = await self._parts.rate.admit(user_id, limits.rate_limit_per_minute)
+        return Permits(minute, await self._parts.once.claim(identity, limits.requests_per_month))
 
     def _settle(
         self, route: Route, admission: "asyncio.Task[Permits] | None", inference: Inference | None, code: str
@@ -181,21 +215,28 @@ class Api:
         )
 
     def _success(self, model: ServedModel, found: Inference, permits: Permits, trace: str, started: float) -> Answer:
-        allowances = [permits.minute] + ([permits.month.allowance] if permits.month.allowance else [])
         body = InferAnswer(
             predictions=[PredictionOut(p.class_name, p.class_id, p.confidence, p.bbox) for p in found.predictions],
             latency_ms=round((time.perf_counter() - started) * 1000, 2),
             model_version=f"v{model.version}",
             image=ImageOut(found.width, found.height),
         )
-        headers = policy.headers(allowances) | {"X-Trace-Id": trace}
-        return Answer(status=200, body=msgspec.json.encode(body), headers=headers)
+        return Answer(status=200, body=msgspec.json.encode(body), headers=_headers(permits, trace))
 
     def _route(self, path: str) -> Route | None:
         try:
             return self._parts.routes.get(UUID(path.removeprefix(INFER)))
         except ValueError:
             return None
+
+
+def _headers(permits: Permits, trace: str) -> dict[str, str]:
+    allowances = [permits.minute] + ([permits.month.allowance] if permits.month.allowance else [])
+    return policy.headers(allowances) | {"X-Trace-Id": trace}
+
+
+def _replayed(kept: bytes, permits: Permits, trace: str) -> Answer:
+    return Answer(status=200, body=kept, headers=_headers(permits, trace) | {REPLAYED: "true"})
 
 
 def _model(route: Route) -> ServedModel:
@@ -205,6 +246,11 @@ def _model(route: Route) -> ServedModel:
     if not route.serving or route.generation:
         raise Permanent("conflict", "The deployment is not active.", hint="Reactivate it or wait until it is active.")
     raise Transient("unavailable", "The deployment is being started.", headers={"Retry-After": "5"})
+
+
+def stale() -> Transient:
+    """A key that was revoked meanwhile must not open anything."""
+    return Transient("unavailable", "The proxy has lost touch with the bus.", headers={"Retry-After": "2"})
 
 
 async def _granted(admission: "asyncio.Task[Permits]") -> None:
@@ -218,7 +264,7 @@ def _close(admission: "asyncio.Task[Permits]", *, answered: bool) -> None:
 
 
 def _status(code: str) -> int:
-    return ERRORS[code].status if code in ERRORS else CLIENT_GONE
+    return ERRORS[code].status if code in ERRORS else STATUSES[code]
 
 
 def _health(health: Health) -> Answer:

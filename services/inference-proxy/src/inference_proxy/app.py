@@ -4,19 +4,22 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
 
 from contracts.errors import ModelportError, Transient
-from inference_proxy.api import Api, Parts
+from contracts.tiers import TIERS, TierLimits
+from contracts.vocabulary import Tier
+from inference_proxy.api import Api, Parts, stale
 from inference_proxy.clock import SharedClock
 from inference_proxy.counters import NatsCounters
 from inference_proxy.data_plane import DataPlane
 from inference_proxy.images import ImageLimits
 from inference_proxy.keys import KeyCheck
 from inference_proxy.ledger import SCHEMA, Ledger, migrations
+from inference_proxy.once import Once
 from inference_proxy.quota import Quota
 from inference_proxy.rate import RateLimiter
 from inference_proxy.routes import FACTS, RouteTable
@@ -40,7 +43,9 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Api]:
+async def build_app(
+    settings: Settings, telemetry: Telemetry, tiers: Mapping[Tier, TierLimits] = TIERS
+) -> AsyncIterator[Api]:
     """The connected application; leaving it returns leases and publishes the last usage."""
     proxy_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     limits = ImageLimits(max_bytes=settings.image_max_bytes, max_pixels=settings.image_max_pixels)
@@ -55,6 +60,7 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
         clock = SharedClock(ledger)
         await clock.sync()
         quota = Quota(ledger, ttl_s=settings.quota_lease_s, now=clock.now)
+        once = Once(ledger, pepper=settings.key_pepper, life_s=settings.idempotency_ttl_s)
         rate = await _rate_limiter(settings, ledger, clock, stack)
         triton = await stack.enter_async_context(
             TritonClient(settings.triton_http_url, timeout_s=settings.inference_timeout_s)
@@ -63,7 +69,8 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
         stack.callback(data_plane.close)
         meter = Meter(bus, proxy_id)
         stack.push_async_callback(_last_words, quota, meter)
-        for action, every_s in ((quota.flush, settings.flush_s), (meter.flush, settings.flush_s), (clock.sync, SYNC_S)):
+        flushes = {quota.flush: settings.flush_s, meter.flush: settings.flush_s, once.flush: 1.0, clock.sync: SYNC_S}
+        for action, every_s in flushes.items():
             stack.push_async_callback(end, asyncio.create_task(_repeat(action, every_s)))
         routes = RouteTable()
         follower = follow(bus, FACTS, routes.on_fact, since="start")
@@ -77,15 +84,18 @@ async def build_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[A
                 data_plane=data_plane,
                 meter=meter,
                 tracing=RequestTracing(telemetry),
+                once=once,
                 limits=limits,
                 checks={
                     "bus": bus.check,
                     "ledger": ledger.check,
-                    "routes": _caught_up(follower),
+                    "routes": _caught_up(follower, settings.stale_after_s),
                     "triton": triton.is_ready,
                 },
                 body_timeout_s=settings.body_timeout_s,
                 concurrency=settings.concurrency,
+                is_current=lambda: follower.silent_s < settings.stale_after_s,
+                tiers=tiers,
             )
         )
 
@@ -120,9 +130,11 @@ async def _repeat(action: Callable[[], Awaitable[None]], every_s: float) -> None
             _log.exception("a periodic task failed")
 
 
-def _caught_up(follower: Follower) -> Check:
+def _caught_up(follower: Follower, stale_after_s: float) -> Check:
     async def check() -> None:
         if not follower.is_caught_up:
             raise Transient("unavailable", "past deployments are still being read")
+        if follower.silent_s >= stale_after_s:
+            raise stale()
 
     return check

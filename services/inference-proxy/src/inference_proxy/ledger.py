@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from importlib.resources import files
@@ -36,6 +36,15 @@ EPOCH = "SELECT epoch FROM counters FOR UPDATE"
 BEGIN_EPOCH = "SELECT begin_epoch()"
 RESTORED = "SELECT restored($1)"
 
+CLAIM = "SELECT outcome, answer, wait_s, remaining, month, left_s FROM claim($1, $2, $3, $4, $5, $6, $7)"
+KEEP = "SELECT keep_answer($1, $2, $3, $4, $5, $6)"
+GIVE_UP = "SELECT give_up($1, $2, $3, $4, 'infinity')"
+EXTEND = (
+    "WITH alive AS (UPDATE answers SET expires_at = greatest(expires_at, utc_now() + $2)"
+    " WHERE token = ANY($1) AND NOT is_answered) SELECT 1"
+)
+FORGET_ANSWERS = "SELECT forget_answers()"
+
 _LOST = (*UNREACHABLE, asyncpg.InterfaceError)
 _log = logging.getLogger(__name__)
 
@@ -56,6 +65,30 @@ class Slice(Struct, frozen=True, kw_only=True):
     ceiling: int
     remaining: int
     lost: bool
+    month: date
+    left_s: float
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """One request with an Idempotency-Key; `key` and `request` are digests."""
+
+    user_id: UUID
+    deployment_id: UUID
+    key: bytes
+    request: bytes
+
+    @property
+    def address(self) -> tuple[UUID, UUID, bytes]:
+        return self.user_id, self.deployment_id, self.key
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """What became of a claim: mine, again, kept (`answer`), running (for `wait_s` at most), mismatch or exhausted."""
+
+    outcome: str
+    answer: bytes | None
+    wait_s: float
+    remaining: int | None
     month: date
     left_s: float
 
@@ -90,7 +123,25 @@ class Ledger:
     async def sweep(self) -> None:
         """Settle the leases of proxies that died, whoever their users are; forget what is long over."""
         await self._row(SWEEP)
+        await self._row(FORGET_ANSWERS)
         await self._row(FORGET)
+
+    async def claim(self, identity: Identity, token: UUID, *, limit: int | None, claim_s: float) -> Claimed:
+        """Count a unit for this request and hold it, unless that is done already."""
+        arguments = (*identity.address, identity.request, token, limit, timedelta(seconds=claim_s))
+        return Claimed(**dict(await self._row(CLAIM, *arguments)))
+
+    async def keep(self, identity: Identity, token: UUID, answer: bytes | None, *, life_s: float) -> bool:
+        """Store the answer for `life_s`; False where another proxy has taken the request over. Harmless when repeated."""
+        return bool((await self._row(KEEP, *identity.address, token, answer, timedelta(seconds=life_s)))[0])
+
+    async def give_up(self, identity: Identity, token: UUID) -> None:
+        """The request was not answered: its unit returns; harmless when repeated."""
+        await self._row(GIVE_UP, *identity.address, token)
+
+    async def extend(self, tokens: Sequence[UUID], *, claim_s: float) -> None:
+        """These claims are being worked on."""
+        await self._row(EXTEND, list(tokens), timedelta(seconds=claim_s))
 
     async def attend(self, valid_s: float) -> float:
         """Tell that this proxy lives and may admit requests for `valid_s`; the database's Unix time."""

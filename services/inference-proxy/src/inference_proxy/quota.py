@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from contracts.errors import ModelportError, Permanent, Transient
+from contracts.errors import Permanent, Transient
 from inference_proxy.clock import elapsed
 from inference_proxy.ledger import Slice
 from inference_proxy.policy import Allowance, refused
@@ -51,7 +51,7 @@ class _Lease:
         self.limit = limit
         self.is_new = True
         self.turn = 0
-        self.length_s = 0
+        self.month = date.min
         self.ends = math.inf
         """When its month is over, on our own clock."""
         self.spent = 0
@@ -72,6 +72,8 @@ class Reservation:
 
     def __init__(self, allowance: Allowance | None, close: Callable[[bool], None]) -> None:
         self.allowance = allowance
+        self.kept = b""
+        """The answer of an earlier request with the same Idempotency-Key."""
         self._close: Callable[[bool], None] | None = close
 
     def close(self, *, answered: bool) -> None:
@@ -117,7 +119,7 @@ class Quota:
             if lease.spent < lease.ceiling:
                 return self._take(lease)
             if self._monotonic() < lease.dry_until and lease.renewal is None:
-                raise self._exceeded(lease)
+                raise exceeded(self._allowance(lease))
             lease.waiting += 1
             try:
                 await asyncio.shield(self._renewing(lease))
@@ -194,7 +196,7 @@ class Quota:
                 self._end(lease)
             return
         lease.is_new = False
-        lease.ends, lease.length_s = asked + answer.left_s, _length_s(answer.month)
+        lease.ends, lease.month = asked + answer.left_s, answer.month
         lease.granted = answer.granted
         lease.ceiling = 0 if lease in self._ended else answer.ceiling
         lease.remaining = max(answer.remaining - (lease.spent - spent), 0)
@@ -258,25 +260,28 @@ class Quota:
             await self._settle(lease)
             self._ended.remove(lease)
 
-    def _exceeded(self, lease: _Lease) -> ModelportError:
-        message = f"All {lease.limit} requests of this month are used."
-        return Permanent("quota_exceeded", message, headers=refused(self._allowance(lease)))
-
     def _allowance(self, lease: _Lease) -> Allowance:
-        left_s = max(1, math.ceil(lease.ends - self._monotonic()))
-        return Allowance(
-            name="month", limit=lease.limit, window_s=lease.length_s, remaining=lease.remaining, reset_s=left_s
-        )
+        return month_allowance(lease.limit, lease.remaining, lease.month, lease.ends - self._monotonic())
+
+
+def month_allowance(limit: int, remaining: int, month: date, left_s: float) -> Allowance:
+    """What a client is told of its month."""
+    after = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    length_s = (after - month).days * 86_400
+    return Allowance(
+        name="month", limit=limit, window_s=length_s, remaining=remaining, reset_s=max(1, math.ceil(left_s))
+    )
+
+
+def exceeded(allowance: Allowance) -> Permanent:
+    """The refusal of a request beyond the month's limit."""
+    message = f"All {allowance.limit} requests of this month are used."
+    return Permanent("quota_exceeded", message, headers=refused(allowance))
 
 
 def month_at(now: float) -> date:
     """The first day of the UTC month of a Unix time."""
     return datetime.fromtimestamp(now, UTC).date().replace(day=1)
-
-
-def _length_s(month: date) -> int:
-    after = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
-    return (after - month).days * 86_400
 
 
 def _retrieve(task: "asyncio.Task[None]") -> None:

@@ -10,7 +10,10 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Settings(BusSettings, PostgresSettings, HttpSettings, frozen=True, kw_only=True):
-    """`quota_lease_s` is how long a dead proxy's slice of a quota stays out of reach."""
+    """`quota_lease_s` is how long a dead proxy's slice of a quota stays out of reach.
+
+    `stale_after_s` bounds how long keys are believed in while nothing is heard of the bus.
+    """
 
     triton_http_url: str
     key_pepper: Annotated[str, Meta(min_length=16)]
@@ -21,3 +24,5 @@ class Settings(BusSettings, PostgresSettings, HttpSettings, frozen=True, kw_only
     concurrency: Annotated[int, Meta(gt=0)] = 128
     quota_lease_s: Seconds = 30.0
     flush_s: Seconds = 1.0
+    idempotency_ttl_s: Seconds = 3600.0
+    stale_after_s: Seconds = 10.0
