@@ -14,6 +14,8 @@ from tests.stack import Stack, until
 SERVERS = ("nats", "postgres", "s3", "triton")
 EVERYTHING = (*SERVICES, *SERVERS)
 READY_LIMIT_S = 120
+ASKS = {"postgres": signal.SIGINT}
+"""What asks a server to stop where it is not SIGTERM, on which PostgreSQL would wait for its clients."""
 
 
 def kill(stack: Stack, name: str) -> int:
@@ -22,9 +24,9 @@ def kill(stack: Stack, name: str) -> int:
 
 
 def restart(stack: Stack, name: str) -> None:
-    """SIGTERM, as an operator restarts a service, and wait until its successor is ready."""
+    """A clean stop, as when an operator restarts a service, and wait until its successor is ready."""
     pid = stack.about.processes[name]
-    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, ASKS.get(name, signal.SIGTERM))
     successor(stack, name, pid)
 
 
