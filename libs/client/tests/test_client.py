@@ -136,6 +136,17 @@ def test_a_full_minute_is_waited_for(client, server, reply):
     assert client.endpoint("1", "pk_k").infer(b"BM").predictions == ()
 
 
+def test_inference_is_repeated_under_the_key_of_its_first_attempt(client, server, reply):
+    busy = reply(503, b'{"code": "unavailable", "detail": "Wait."}', {"Retry-After": "0"})
+    found = reply(200, b'{"predictions": [], "latency_ms": 1, "model_version": "v1"}')
+    server.reply("POST", "/v1/infer/1", busy, found, found)
+    endpoint = client.endpoint("1", "pk_k")
+    for _ in range(2):
+        endpoint.infer(b"BM")
+    first, second, other = [asked.headers["idempotency-key"] for asked in server.asked]
+    assert first == second != other
+
+
 def test_a_used_up_month_is_not(client, server, reply):
     server.reply(
         "POST", "/v1/infer/1", reply(429, b'{"code": "quota_exceeded", "detail": "No."}', {"Retry-After": "86400"})

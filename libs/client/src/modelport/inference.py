@@ -2,11 +2,11 @@
 
 import base64
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from modelport.errors import ClientError
 from modelport.models import Inference
-from modelport.transport import Transport
+from modelport.transport import IDEMPOTENCY_KEY, Transport
 
 SIGNATURES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"BM", "image/bmp"))
 
@@ -35,19 +35,19 @@ class Endpoint:
         """Predictions for an encoded picture (JPEG, PNG, WebP, BMP); thresholds default to the deployment's.
 
         A busy proxy and a full minute are waited for as long as the answer says, up to a minute; a used up month is not.
+        A lost connection is tried again under the same Idempotency-Key, so that the request is billed once.
         """
         encoded = image if isinstance(image, bytes) else image.read_bytes()
         optional = {"confidence_threshold": confidence_threshold, "iou_threshold": iou_threshold}
         thresholds = {name: value for name, value in optional.items() if value is not None}
+        headers = {IDEMPOTENCY_KEY: uuid4().hex}
         media_type = media_type_of(encoded)
         if media_type is None:
             body = {"image": base64.b64encode(encoded).decode(), **thresholds}
-            return self._transport.call("POST", self._path, Inference, body=body, is_repeatable=True)
+            return self._transport.call("POST", self._path, Inference, body=body, headers=headers)
         query = {name: repr(value) for name, value in thresholds.items()}
-        headers = {"Content-Type": media_type}
-        return self._transport.call(
-            "POST", self._path, Inference, content=encoded, query=query, headers=headers, is_repeatable=True
-        )
+        headers["Content-Type"] = media_type
+        return self._transport.call("POST", self._path, Inference, content=encoded, query=query, headers=headers)
 
     def close(self) -> None:
         self._transport.close()

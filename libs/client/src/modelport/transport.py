@@ -49,11 +49,10 @@ class Transport:
         content: bytes | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        is_repeatable: bool = False,
     ) -> T:
         """Send and decode; raises ApiError, UnreachableError.
 
-        Repeats GET, PUT, DELETE, whatever has an Idempotency-Key, and what the caller calls repeatable.
+        Repeats GET, PUT, DELETE and whatever has an Idempotency-Key.
         """
         sent = {**self._auth(), **(headers or {})}
         if body is not None:
@@ -61,7 +60,7 @@ class Transport:
         request = self._http.build_request(
             method, self.base_url + path, params=query or None, content=content, headers=sent
         )
-        repeatable = is_repeatable or method in REPEATABLE or IDEMPOTENCY_KEY in sent
+        repeatable = method in REPEATABLE or IDEMPOTENCY_KEY in sent
         response = self._exchange(request, repeatable=repeatable)
         return self._decode(response, answer)
 
