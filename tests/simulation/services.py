@@ -38,7 +38,7 @@ from servicekit.outbox import Relay
 from .broker import Lost, SimBus, follow
 from .clock import Process
 from .tables import SimPool
-from .world import SETTINGS, World
+from .world import SETTINGS, Store, World
 
 ACK_WAIT_S = 9.0
 MAX_DELIVER = 4
@@ -188,7 +188,8 @@ class SimPackages(Packages):
     """The packager's reactions; only the archive is make-believe: its content is the attempt that it was made of."""
 
     def __init__(self, process: Process, world: World, bus: SimBus, cancellations: Cancellations) -> None:
-        super().__init__(bus, world.objects, cancellations, Path("/dev/null"), model_max_bytes=1 << 30)
+        store: Any = Store(process, world)
+        super().__init__(bus, store, cancellations, Path("/dev/null"), model_max_bytes=1 << 30)
         self._process, self._world = process, world
 
     async def _build(self, event: ModelExportedV1, lease: Any, _: Path) -> Stored:

@@ -68,3 +68,27 @@ class World:
         if found is None:
             raise Permanent("packaging_failed", "no such object")
         return str(found)
+
+
+class Store:
+    """The part of `ObjectStore` that services use to decide something."""
+
+    def __init__(self, process: Process, world: World) -> None:
+        self._process, self._world = process, world
+
+    async def put_bytes(self, key: str, data: bytes, _: str = "", if_none_match: bool = False) -> None:
+        def put() -> None:
+            if if_none_match and key in self._world.objects:
+                raise Permanent("conflict", f"the object {key} exists already")
+            self._world.objects[key] = data
+
+        await self._process.deal(put, StoreAway, f"storing {key[-20:]}")
+
+    async def get_bytes(self, key: str, _: int) -> bytes:
+        found = await self._process.deal(lambda: self._world.objects.get(key), StoreAway)
+        if found is None:
+            raise Permanent("object_missing", f"there is no object {key}")
+        return bytes(found)
+
+    async def delete(self, key: str) -> None:
+        await self._process.deal(lambda: self._world.objects.pop(key, None), StoreAway)

@@ -48,6 +48,11 @@ def attempt_file(job_id: UUID, attempt: int, path: str) -> str:
     return f"exports/{job_id}/attempts/{attempt}/{path}"
 
 
+def package_claim(job_id: UUID) -> str:
+    """Which attempt the job's package is made of: written once, by whoever takes it first."""
+    return f"exports/{job_id}/attempts/packaged.json"
+
+
 def edge_package(deployment_id: UUID) -> str:
     return f"edge-packages/{deployment_id}.zip"
 

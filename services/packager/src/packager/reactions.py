@@ -5,6 +5,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import msgspec
+
+from contracts import keys
 from contracts.envelope import EventMeta
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1, PackageBuiltV1
@@ -18,13 +21,15 @@ from servicekit.leases import Lease
 from servicekit.objects import ObjectStore
 
 PERCENT = 96.0
+CLAIM_BYTES = 64 << 20
 _log = logging.getLogger(__name__)
 
 
 class Reactions:
     """Handlers of `servicekit.jobs.JobConsumer`; facts carry the worker's attempt, so that a retry states the same fact.
 
-    The lease is one per job: where two attempts were exported, the first one packaged stands and the other is dropped.
+    The lease is one per job. Where two attempts were exported, the first one that was taken is packaged, whoever does it: a
+    claim in the store says which, so that no loss of leases or facts mixes two attempts in one tree.
     """
 
     def __init__(
@@ -54,10 +59,12 @@ class Reactions:
         fact = ExportFailedV1(
             job_id=event.job_id, attempt=event.attempt, error=error, log=event.log, parity_report=event.parity_report
         )
+        await self._store.delete(keys.package_claim(event.job_id))
         await self._bus.publish(fact, subject_id=event.job_id, sequence=f"{event.attempt}/package")
 
-    async def _package(self, event: ModelExportedV1, lease: Lease) -> None:
+    async def _package(self, exported: ModelExportedV1, lease: Lease) -> None:
         began = time.monotonic()
+        event = await self._claimed(exported)
         await self._progress(event)
         with tempfile.TemporaryDirectory(dir=self._work_dir, ignore_cleanup_errors=True) as folder:
             built = await self._build(event, lease, Path(folder))
@@ -75,6 +82,17 @@ class Reactions:
             duration_s=round(time.monotonic() - began, 3),
         )
         await self._bus.publish(fact, subject_id=event.job_id, sequence=event.attempt)
+
+    async def _claimed(self, event: ModelExportedV1) -> ModelExportedV1:
+        """The attempt to package: this one, or the one that was taken before it."""
+        key = keys.package_claim(event.job_id)
+        try:
+            await self._store.put_bytes(key, msgspec.json.encode(event), "application/json", if_none_match=True)
+        except Permanent as error:
+            if error.code != "conflict":
+                raise
+            return msgspec.json.decode(await self._store.get_bytes(key, CLAIM_BYTES), type=ModelExportedV1)
+        return event
 
     async def _build(self, event: ModelExportedV1, lease: Lease, folder: Path) -> export_package.Stored:
         """Fetch, assemble, upload; one span each. Only the holder of the lease writes the tree."""
