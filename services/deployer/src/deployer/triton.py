@@ -19,7 +19,7 @@ from contracts.errors import Permanent, Transient
 from deployer.model_config import ModelConfig
 from servicekit.tasks import end
 
-CALL_S = 10.0
+CALL_S = 5.0
 POLL_S = 0.1
 CAUSE_CHARS = 500
 
@@ -27,8 +27,10 @@ CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.use_local_subchannel_pool", 1),
 ]
-"""No limit of size, as the client's own default; back soon after an outage, where gRPC would wait for up to two minutes."""
+"""No limit of size, as the client's own default; back soon after an outage, where gRPC would wait for up to two minutes;
+and a new channel has connections of its own, where gRPC would share those of the old one."""
 
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 _PATH = re.compile(r"(?<![\w/])(?:\w+://\S+|~?(?:/[\w.@+-]+){2,}/?)")
