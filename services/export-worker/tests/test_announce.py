@@ -37,11 +37,25 @@ def test_a_format_of_another_pool_is_not_taken() -> None:
     assert taken_formats(told) == [ExportFormat.ONNX]
 
 
-def test_without_a_sandbox_nothing_is_taken() -> None:
+def test_without_a_sandbox_only_what_runs_no_code_is_taken() -> None:
     state = SandboxState(available=False, description="not installed: bwrap")
     told = probe("w", slots=1, formats=BOTH, sandbox=state, missing=without())
-    assert taken_formats(told) == []
-    assert told.formats[ExportFormat.ONNX].reason == "sandbox_unavailable: not installed: bwrap"
+    assert taken_formats(told) == sorted(BOTH)
+    assert [name for name in Framework if not told.frameworks[name].available] == [Framework.ULTRALYTICS]
+    assert told.frameworks[Framework.ULTRALYTICS].reason.startswith("sandbox_unavailable: not installed: bwrap; ")
+    assert told.sandbox == "none: not installed: bwrap; takes only safetensors"
+
+
+def test_a_risk_that_is_accepted_is_told() -> None:
+    state = SandboxState(available=False, description="not installed: bwrap")
+    told = probe("w", slots=1, formats=BOTH, sandbox=state, takes_code=True, missing=without())
+    assert all(told.frameworks[name].available for name in Framework)
+    assert told.sandbox.endswith("by MODELPORT_UNSANDBOXED_CHECKPOINTS=accept")
+
+
+def test_the_proven_barriers_are_told() -> None:
+    state = SandboxState(available=True, description="bubblewrap", barriers={"network": ""})
+    assert probe("w", slots=1, formats=BOTH, sandbox=state, missing=without()).barriers == {"network": ""}
 
 
 def test_missing_modules_are_found_without_importing() -> None:

@@ -38,6 +38,8 @@ class WorkerAnnouncement(Struct, frozen=True, kw_only=True):
     formats: dict[ExportFormat, Availability]
     frameworks: dict[Framework, Availability]
     sandbox: str
+    barriers: dict[str, str] = {}
+    """What the sandbox was proven to keep apart at start -> how it was crossed, empty where it holds."""
     toolchain: dict[str, str]
 
 

@@ -107,6 +107,11 @@ ERRORS: dict[str, Kind] = {
         422, "The converter filled its disk", "Use a smaller model, or a worker with more room for a step."
     ),
     "step_timeout": Kind(422, "The converter took too long", "Use a smaller model or ask for a longer limit."),
+    "checkpoint_needs_sandbox": Kind(
+        422,
+        "This worker has no sandbox for files that run code",
+        "Upload the weights as safetensors, or have an operator install bubblewrap on the worker's machine.",
+    ),
     "sandbox_unavailable": Kind(503, "No sandbox on this worker", "Install bubblewrap on the worker's machine."),
     "worker_lost": Kind(
         503, "The worker died several times on this job", "Try again; if it stays, the checkpoint is likely the cause."

@@ -17,29 +17,34 @@ _REQUEST_TIMEOUT_S = 5.0
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`ok` or `failing`, and what each check says."""
+    """`ok` or `failing`, and what each check says: `ok`, a sentence of a check that passes, or what is wrong."""
 
     status: str
     checks: dict[str, str] = {}
 
 
 async def run_checks(checks: Checks) -> Health:
-    """Run all checks at once; a check fails by raising, by answering False or by taking more than three seconds."""
+    """Run all checks at once; a check fails by raising, by answering False or by taking more than three seconds.
+
+    One that passes may answer a sentence, which is shown.
+    """
     verdicts = await asyncio.gather(*(_verdict(check) for check in checks.values()))
-    result = dict(zip(checks, verdicts, strict=True))
-    return Health("ok" if all(verdict == "ok" for verdict in verdicts) else "failing", result)
+    result = {name: told for name, (_, told) in zip(checks, verdicts, strict=True)}
+    return Health("ok" if all(passes for passes, _ in verdicts) else "failing", result)
 
 
-async def _verdict(check: Check) -> str:
+async def _verdict(check: Check) -> tuple[bool, str]:
     try:
         answer = await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
     except ModelportError as error:
-        return error.message
+        return False, error.message
     except TimeoutError:
-        return f"no answer in {CHECK_TIMEOUT_S:.0f} s"
+        return False, f"no answer in {CHECK_TIMEOUT_S:.0f} s"
     except Exception as error:
-        return type(error).__name__
-    return "failing" if answer is False else "ok"
+        return False, type(error).__name__
+    if answer is False:
+        return False, "failing"
+    return True, answer if isinstance(answer, str) else "ok"
 
 
 class HealthServer:

@@ -50,9 +50,20 @@ def probe(
     slots: int,
     formats: tuple[ExportFormat, ...],
     sandbox: SandboxState,
+    takes_code: bool | None = None,
     missing: Callable[[Iterable[str]], list[str]] = missing_modules,
 ) -> WorkerAnnouncement:
-    """The announcement of an idle worker; every format is there, each with its reason where it cannot be made."""
+    """The announcement of an idle worker; every format is there, each with its reason where it cannot be made.
+
+    Without a sandbox a worker takes only what runs no code, unless `takes_code` says otherwise.
+    """
+    takes_code = sandbox.available if takes_code is None else takes_code
+
+    def of_framework(name: Framework) -> Availability:
+        if name is Framework.ULTRALYTICS and not takes_code:
+            reason = f"sandbox_unavailable: {sandbox.description}; its checkpoints run code when they are opened"
+            return Availability(available=False, reason=reason)
+        return availability(name)
 
     def availability(name: ExportFormat | Framework) -> Availability:
         absent = missing(NEEDS.get(name, ()))
@@ -65,8 +76,6 @@ def probe(
             return Availability(available=False, reason=f"export to {name} is not available in this release")
         if name not in formats:
             return Availability(available=False, reason="this worker's pool does not take it")
-        if not sandbox.available:
-            return Availability(available=False, reason=f"sandbox_unavailable: {sandbox.description}")
         return availability(name)
 
     return WorkerAnnouncement(
@@ -74,10 +83,23 @@ def probe(
         slots=slots,
         busy=0,
         formats={name: of_format(name) for name in ExportFormat},
-        frameworks={name: availability(name) for name in Framework},
-        sandbox=sandbox.description,
+        frameworks={name: of_framework(name) for name in Framework},
+        sandbox=told_sandbox(sandbox, takes_code=takes_code),
+        barriers=sandbox.barriers,
         toolchain=versions(),
     )
+
+
+def told_sandbox(sandbox: SandboxState, *, takes_code: bool) -> str:
+    """How steps are isolated, and what follows where they are not."""
+    if sandbox.available:
+        return sandbox.description
+    taken = (
+        "takes every checkpoint, by MODELPORT_UNSANDBOXED_CHECKPOINTS=accept"
+        if takes_code
+        else "takes only safetensors"
+    )
+    return f"none: {sandbox.description}; {taken}"
 
 
 def taken_formats(announcement: WorkerAnnouncement) -> list[ExportFormat]:

@@ -33,10 +33,10 @@ def sniff(path: Path) -> Kind:
     """The kind of the file, from its magic bytes, its archive members and the names its pickle refers to."""
     with path.open("rb") as file:
         head = file.read(16)
+    if head[8:9] == b"{":  # before the zip: the length of a safetensors header may read as PK, no zip has a brace there
+        return _sniff_safetensors(path, int.from_bytes(head[:8], "little"))
     if head[:2] == b"PK":
         return _sniff_zip(path)
-    if len(head) > 8 and head[8:9] == b"{":
-        return _sniff_safetensors(path, int.from_bytes(head[:8], "little"))
     if head[:1] == b"\x80":
         return _sniff_pickle(path.read_bytes()[:MAX_PICKLE_BYTES])
     if head[:1] == b"\x08" and b"\x12" in head[:4]:

@@ -48,10 +48,11 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class SandboxState(Struct, frozen=True, kw_only=True):
-    """Whether steps can be isolated here and how; without a sandbox no step is run."""
+    """Whether steps can be isolated here and how; of every barrier that was probed, how it was crossed (empty: it holds)."""
 
     available: bool
     description: str
+    barriers: dict[str, str] = {}
 
 
 class Sandbox(Struct, frozen=True, kw_only=True):
@@ -61,6 +62,10 @@ class Sandbox(Struct, frozen=True, kw_only=True):
     own_uid: int | None
     binds: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
+
+    @property
+    def isolates(self) -> bool:
+        return True
 
     def uid(self) -> int:
         """The user id outside that the step started by this process runs under; owns the job directory."""
@@ -120,13 +125,13 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         ]
 
 
-def child_environment(threads: int) -> dict[str, str]:
+def child_environment(threads: int, tmp: str = TMP) -> dict[str, str]:
     """Everything that a step finds in its environment: caches inside the job, no downloads, no GPU, bounded threads."""
     return {
         "PATH": "/usr/bin:/bin",
-        "HOME": TMP,
-        "TMPDIR": TMP,
-        "XDG_CACHE_HOME": f"{TMP}/cache",
+        "HOME": tmp,
+        "TMPDIR": tmp,
+        "XDG_CACHE_HOME": f"{tmp}/cache",
         "LANG": "C.UTF-8",
         "LOGNAME": "step",
         "USER": "step",
@@ -136,14 +141,21 @@ def child_environment(threads: int) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "YOLO_AUTOINSTALL": "false",
         "YOLO_OFFLINE": "true",
-        "YOLO_CONFIG_DIR": TMP,
+        "YOLO_CONFIG_DIR": tmp,
         "HF_HUB_OFFLINE": "1",
-        "HF_HOME": f"{TMP}/hf",
-        "MPLCONFIGDIR": f"{TMP}/mpl",
+        "HF_HOME": f"{tmp}/hf",
+        "MPLCONFIGDIR": f"{tmp}/mpl",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
     }
+
+
+def choose(mode: str, environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, SandboxState]:
+    """`detect`, unless the setting `sandbox` is off."""
+    if mode == "off":
+        return None, SandboxState(available=False, description="switched off by MODELPORT_SANDBOX=off")
+    return detect(environ)
 
 
 def detect(environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, SandboxState]:
@@ -211,14 +223,18 @@ def _ancestors(paths: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda path: (path.count("/"), path))
 
 
+def cpu_seconds(limits: Limits) -> int:
+    """Of processor time, for each process: as much as its threads can use, and a minute for the start."""
+    return int(limits.wall_s * limits.threads) + 60
+
+
 def _resource_limits(limits: Limits) -> list[str]:
-    cpu_s = int(limits.wall_s * limits.threads) + 60
     return [
         "prlimit",
         f"--nproc={limits.processes}",
         f"--fsize={limits.file_bytes}",
         f"--data={limits.data_bytes}",
-        f"--cpu={cpu_s}",
+        f"--cpu={cpu_seconds(limits)}",
         "--core=0",
         f"--nofile={OPEN_FILES}",
         "--",

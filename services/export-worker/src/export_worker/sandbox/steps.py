@@ -13,6 +13,7 @@ from msgspec import Struct
 from contracts.errors import ErrorInfo
 from contracts.vocabulary import ExportStage, Framework
 from export_worker.sandbox import seccomp, watch
+from export_worker.sandbox.bare import Bare
 from export_worker.sandbox.bubblewrap import MIB, Limits, Sandbox
 from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.lifetime import Lifetime
@@ -40,7 +41,7 @@ class Step:
     """One child, used once: `start`, then `finish`; `kill` at any time ends every process of it."""
 
     def __init__(
-        self, sandbox: Sandbox, job: JobDir, limits: Limits, log: StepLog, *, command: tuple[str, ...] = CHILD
+        self, sandbox: Sandbox | Bare, job: JobDir, limits: Limits, log: StepLog, *, command: tuple[str, ...] = CHILD
     ) -> None:
         self._sandbox = sandbox
         self._job = job
@@ -68,12 +69,12 @@ class Step:
         """Lower the time that `finish` allows; never raises it."""
         self._limits = msgspec.structs.replace(self._limits, wall_s=min(self._limits.wall_s, seconds))
 
-    async def start(self, framework: Framework) -> None:
-        """Start the child; it imports the framework's toolchain and then waits for `finish`."""
+    async def start(self, framework: Framework, *, rehearse: bool = False) -> None:
+        """Start the child; it imports the framework's toolchain, rehearses an export where nothing is in a hurry, and waits for `finish`."""
         life = Lifetime()
         filters = {"--seccomp": _filter_fd()} if seccomp.is_supported() else {}
         descriptors = {**life.descriptors, **filters}
-        command = [*self._command, "--warm", str(framework)]
+        command = [*self._command, "--warm" if rehearse else "--cold", str(framework)]
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._sandbox.argv(self._job.path, command, self._limits, descriptors),
@@ -181,6 +182,10 @@ class Step:
 
     def _send_kill(self) -> None:
         """To the first process inside and to bwrap; not by `Process.kill`, which may reap behind asyncio's back and lose the status."""
+        if not self._sandbox.isolates:
+            for pid in watch.tree(self.pid)[1:]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         if self._life is not None:
             self._life.kill()
         if self._process is not None and self._process.returncode is None:
