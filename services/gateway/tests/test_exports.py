@@ -1,7 +1,7 @@
 """Export jobs over REST against real servers: from the request to the package, versions, default, limits, cancel."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -247,17 +247,18 @@ async def test_capabilities_are_the_designs_matrix_and_what_lives(gateway: Gatew
     assert await client.refusal("GET", "/api/v1/export/capabilities") == (400, "invalid_request")
 
 
-async def test_a_trace_id_of_the_caller_goes_through_to_the_request(gateway: Gateway) -> None:
+async def test_a_request_has_a_trace_of_its_own_whatever_the_caller_sends(gateway: Gateway) -> None:
     client = await gateway.tenant()
     training = await gateway.training(client)
-    trace_id = uuid4()
+    stranger = uuid4()
     response = await client.send(
         "POST",
         JOBS,
         {"training_job_id": training["id"], "export_format": "onnx"},
-        {"traceparent": f"00-{trace_id.hex}-00f067aa0ba902b7-01"},
+        {"traceparent": f"00-{stranger.hex}-00f067aa0ba902b7-01"},
     )
-    assert response.json()["trace_id"] == str(trace_id)
+    trace_id = UUID(response.json()["trace_id"])
+    assert trace_id != stranger, "or another tenant's trace could be read as that of one's own job"
     request = await gateway.requested(response.json()["id"])
     assert isinstance(request, ExportRequestedV1)
     stored = await gateway.parts.bus.jetstream.get_last_msg("EXPORT", "export.jobs.requested.v1.onnx")

@@ -32,13 +32,14 @@ def trace_of(span: ReadableSpan) -> str:
     return f"{span.context.trace_id:032x}"
 
 
-def test_callers_trace_is_continued_and_the_deployments_linked(
+def test_callers_trace_and_the_deployments_are_linked_and_never_joined(
     tracing: RequestTracing, spans: InMemorySpanExporter
 ) -> None:
     tracing.end(tracing.start(ID, CALLER, DEPLOYMENT), 200)
     [span] = spans.get_finished_spans()
-    assert (span.name, trace_of(span)) == (NAME, "c" * 32)
-    assert [f"{link.context.trace_id:032x}" for link in span.links] == ["a" * 32]
+    assert (span.name, span.parent) == (NAME, None)
+    assert trace_of(span) not in ("a" * 32, "c" * 32)
+    assert [f"{link.context.trace_id:032x}" for link in span.links] == ["c" * 32, "a" * 32]
 
 
 def test_first_requests_join_the_deployments_trace_and_later_ones_link_to_it(

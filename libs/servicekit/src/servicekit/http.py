@@ -13,12 +13,13 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, ExceptionHandlersMap, Message, Receive, Scope, Send
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from contracts.errors import ERRORS, FieldError, ModelportError
 from servicekit.health import Check, Checks, Health, HealthServer, run_checks
 from servicekit.problems import PROBLEM_JSON, Problem, describe
-from servicekit.telemetry import Telemetry, current_trace_id, extract
+from servicekit.telemetry import Telemetry, current_trace_id, links_to_caller
 
 if TYPE_CHECKING:
     import uvicorn
@@ -138,7 +139,7 @@ def health_routes(checks: Checks | None = None) -> list[HTTPRouteHandler]:
 
 
 def tracing(telemetry: Telemetry) -> Callable[[ASGIApp], ASGIApp]:
-    """Middleware: one SERVER span a request (none for health routes), continuing the caller's traceparent.
+    """Middleware: one SERVER span a request (none for health routes), linked to the caller's traceparent.
 
     The answer carries the trace's id in `x-trace-id`.
     """
@@ -152,8 +153,9 @@ def tracing(telemetry: Telemetry) -> Callable[[ASGIApp], ASGIApp]:
             method = str(scope["method"])
             with telemetry.span(
                 method,
-                context=extract(headers),
+                context=Context(),
                 kind=SpanKind.SERVER,
+                links=links_to_caller(headers),
                 **{"http.request.method": method, "url.path": scope["path"]},
             ) as span:
                 trace_id = current_trace_id().encode()

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 AttributeValue = str | bool | int | float
@@ -41,6 +41,7 @@ class Telemetry:
         *,
         context: Context | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
+        links: Sequence[Link] = (),
         **attributes: AttributeValue,
     ) -> Iterator[Span]:
         """A current span, child of `context` (else of the running span); an exception is recorded and goes on."""
@@ -48,6 +49,7 @@ class Telemetry:
             name,
             context=context,
             kind=kind,
+            links=links,
             attributes=attributes,
             record_exception=False,
             set_status_on_exception=False,
@@ -91,6 +93,15 @@ def extract(headers: Mapping[str, str]) -> Context:
     """The trace context in `headers`; empty (a new trace) where there is none or it is malformed."""
     lowered = {key.lower(): value for key, value in headers.items()}
     return _PROPAGATOR.extract(lowered, context=Context())
+
+
+def links_to_caller(headers: Mapping[str, str]) -> list[Link]:
+    """What a public face makes of a stranger's `traceparent`: a link, never a parent.
+
+    Whoever could choose the trace would put spans into another tenant's, and read it as that of a job of his own.
+    """
+    caller = trace.get_current_span(extract(headers)).get_span_context()
+    return [Link(caller)] if caller.is_valid else []
 
 
 def current_trace_id() -> str:

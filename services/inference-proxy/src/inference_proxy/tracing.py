@@ -1,6 +1,6 @@
 """Spans of requests: one SERVER span each, and the stages of a few a second.
 
-The caller's trace is continued where there is one. The first requests of a deployment otherwise join the deployment's own
+A caller's trace is linked to, where there is one. The first requests of a deployment otherwise join the deployment's own
 trace, so that it can be followed from export to inference; a trace cannot hold millions, so later ones only link to it.
 """
 
@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from inference_proxy.data_plane import Stage
-from servicekit.telemetry import Telemetry, extract
+from servicekit.telemetry import Telemetry, extract, links_to_caller
 
 NAME = "POST /v1/infer/{deployment_id}"
 JOINING = 20
@@ -31,8 +31,8 @@ class RequestTracing:
 
     def start(self, deployment_id: UUID, traceparent: str, deployment_traceparent: str) -> Span:
         """The span of a request whose key was accepted."""
-        links: list[Link] = []
-        context = extract({"traceparent": traceparent}) if traceparent else Context()
+        links = links_to_caller({"traceparent": traceparent}) if traceparent else []
+        context = Context()
         if deployment_traceparent:
             deployment = extract({"traceparent": deployment_traceparent})
             joined = self._joined.get(deployment_traceparent, 0)
