@@ -15,8 +15,8 @@ from contracts.events import (
     ModelExportedV1,
 )
 from contracts.subjects import WORKERS
-from contracts.vocabulary import ExportFormat
-from export_worker.sandbox import watch
+from contracts.vocabulary import ExportFormat, Framework
+from export_worker.sandbox import selftest, watch
 from export_worker.sandbox.bubblewrap import SandboxState
 from servicekit.bus import Bus
 from servicekit.servers import free_ports
@@ -26,19 +26,17 @@ from .floor import Floor, command_line
 pytestmark = pytest.mark.integration
 
 
-async def test_without_a_sandbox_the_worker_says_so_and_takes_nothing(floor: Floor, tmp_path: Path) -> None:
-    state = SandboxState(available=False, description="not installed: bwrap")
+async def test_a_barrier_that_does_not_hold_is_told_and_the_sandbox_counts_for_nothing(
+    floor: Floor, tmp_path: Path
+) -> None:
+    state = SandboxState(available=False, description="bubblewrap, but it does not hold", barriers={"network": "open"})
     async with floor.worker("export", tmp_path, sandbox=state) as app:
-        job = await floor.request()
         told = await announced(floor.bus)
-        assert {name: a.available for name, a in told.formats.items()} == dict.fromkeys(ExportFormat, False)
-        assert told.formats[ExportFormat.ONNX].reason.startswith("sandbox_unavailable")
+        assert told.barriers == {"network": "open"}
+        assert not told.frameworks[Framework.ULTRALYTICS].available
         status, body = await get(app.health_port, "/readyz")
-        assert status == 503
-        assert "bwrap" in body
-        await asyncio.sleep(1.0)
-    assert floor.facts == []
-    assert job.job_id
+        assert status == 200
+        assert "does not hold; takes only safetensors" in body
 
 
 async def test_a_living_worker_is_announced_and_a_stopped_one_is_not(floor: Floor, tmp_path: Path) -> None:
@@ -47,7 +45,10 @@ async def test_a_living_worker_is_announced_and_a_stopped_one_is_not(floor: Floo
         assert (told.slots, told.busy) == (3, 0)
         assert told.formats[ExportFormat.ONNX].available
         assert not told.formats[ExportFormat.TENSORRT].available
-        assert (await get(app.health_port, "/readyz"))[0] == 200
+        status, body = await get(app.health_port, "/readyz")
+        assert status == 200
+        assert all(name in body for name in selftest.NAMES)
+        assert told.barriers == dict.fromkeys(selftest.NAMES, "")
     with pytest.raises(NoKeysError):
         await (await floor.bus.kv(WORKERS)).keys()
 
@@ -88,7 +89,7 @@ async def get(port: int, path: str) -> tuple[int, str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_the_service_leaves_no_process_behind(floor: Floor, tmp_path: Path, number: signal.Signals) -> None:
     environ = {**floor.environ, "MODELPORT_PORT": str(free_ports(1)[0]), "MODELPORT_WARM_RUNS": "true"}
-    environ["MODELPORT_WARM_DELAY_S"] = "0"
+    environ["MODELPORT_WARM_DELAY_S"] = "0.01"
     worker = await asyncio.create_subprocess_exec(sys.executable, "-m", "export_worker", env=environ)
     await floor.until(lambda: any(b"--warm" in command_line(pid) for pid in watch.tree(worker.pid)))
     await asyncio.sleep(0.5)

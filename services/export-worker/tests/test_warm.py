@@ -1,6 +1,8 @@
-"""Warm runs are made in idle time alone."""
+"""A warm run is always waited for, and a toolchain that does not come up is tried less and less often."""
 
 import asyncio
+
+import pytest
 
 from contracts.vocabulary import Framework
 from export_worker.launchers.warm import WarmKeeper
@@ -9,34 +11,50 @@ from export_worker.launchers.warm import WarmKeeper
 class CountingLauncher:
     """Remembers which toolchains were asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: int) -> None:
         self.asked: list[Framework] = []
+        self.has_enough = asyncio.Event()
+        self._enough = enough
 
     async def warm_up(self, framework: Framework) -> bool:
         self.asked.append(framework)
+        if len(self.asked) >= self._enough:
+            self.has_enough.set()
         return framework is not Framework.TIMM
 
 
-async def kept(frameworks: list[Framework], idle: asyncio.Event, seconds: float) -> list[Framework]:
-    launcher = CountingLauncher()
-    keeper = WarmKeeper(launcher, frameworks, idle, 0.01)
+async def test_the_keeper_looks_after_its_warm_runs_all_the_time() -> None:
+    launcher = CountingLauncher(enough=5)
+    keeper = WarmKeeper(launcher, [Framework.ULTRALYTICS], 0.001)
     keeper.start()
-    await asyncio.sleep(seconds)
+    await asyncio.wait_for(launcher.has_enough.wait(), 60)
     await keeper.stop()
-    return launcher.asked
+    assert set(launcher.asked) == {Framework.ULTRALYTICS}
 
 
-async def test_a_busy_worker_warms_nothing() -> None:
-    assert await kept([Framework.ULTRALYTICS], asyncio.Event(), 0.1) == []
+async def test_a_toolchain_that_fails_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 12:
+            await asyncio.Event().wait()
+        await real(0)
+
+    real = asyncio.sleep
+    monkeypatch.setattr("export_worker.launchers.warm.asyncio.sleep", note)
+    keeper = WarmKeeper(CountingLauncher(enough=100), [Framework.ULTRALYTICS, Framework.TIMM], 0.1)
+    keeper.start()
+    while len(waits) < 12:
+        await real(0)
+    await keeper.stop()
+    assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert waits[-1] == 30.0
 
 
-async def test_an_idle_worker_keeps_looking_after_its_warm_run() -> None:
-    idle = asyncio.Event()
-    idle.set()
-    assert len(await kept([Framework.ULTRALYTICS], idle, 0.2)) > 2
-
-
-async def test_a_toolchain_that_fails_is_not_tried_all_the_time() -> None:
-    idle = asyncio.Event()
-    idle.set()
-    assert await kept([Framework.ULTRALYTICS, Framework.TIMM], idle, 0.2) == [Framework.ULTRALYTICS, Framework.TIMM]
+async def test_no_framework_is_no_work() -> None:
+    launcher = CountingLauncher(enough=1)
+    keeper = WarmKeeper(launcher, [], 0.001)
+    keeper.start()
+    await keeper.stop()
+    assert launcher.asked == []

@@ -2,18 +2,17 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from contracts.errors import Transient
 from contracts.events import ExportCancelledV1, ExportRequestedV1
 from export_worker.announce import Announcer, probe, taken_formats
-from export_worker.launchers.subprocess import SubprocessLauncher
+from export_worker.launchers.subprocess import COMMAND, SubprocessLauncher
 from export_worker.launchers.warm import WarmKeeper
 from export_worker.reactions import Exports
-from export_worker.sandbox import bubblewrap
+from export_worker.sandbox import selftest
 from export_worker.sandbox.bubblewrap import SandboxState
 from export_worker.sandbox.job_dir import Home
 from export_worker.settings import Settings
@@ -47,7 +46,11 @@ class App:
         self._state = state
         self._launcher = launcher
         worker = settings.worker
-        announcement = probe(worker.id, slots=worker.slots, formats=worker.formats, sandbox=state)
+        takes_code = state.available or worker.unsandboxed_checkpoints == "accept"
+        announcement = probe(
+            worker.id, slots=worker.slots, formats=worker.formats, sandbox=state, takes_code=takes_code
+        )
+        self._sandbox = announcement.sandbox
         self._formats = taken_formats(announcement)
         self._exports = Exports(launcher, bus, store, worker.id)
         self._consumer = JobConsumer(
@@ -67,7 +70,7 @@ class App:
         self._announcer = Announcer(bus, announcement, lambda: self._consumer.busy)
         warm = [name for name in worker.warm_frameworks if announcement.frameworks[name].available]
         keep = warm if worker.warm_runs and self._formats else []
-        self._warm = WarmKeeper(launcher, keep, self._exports.is_idle, worker.warm_delay_s)
+        self._warm = WarmKeeper(launcher, keep, worker.warm_delay_s)
         checks = {"bus": bus.check, "store": store.check, "sandbox": self._check_sandbox}
         self._health = HealthServer(settings.http.host, settings.http.port, checks)
         self._stack = AsyncExitStack()
@@ -98,21 +101,32 @@ class App:
             stack.push_async_callback(self._consumer.stop, 1.0)
             await self._consumer.start()
         else:
-            _log.error("this worker takes no jobs: %s", self._state.description)
+            _log.error("this worker takes no jobs: it can make no format")
         stack.push_async_callback(self._warm.stop)
         self._warm.start()
         stack.push_async_callback(self._announcer.stop)
         await self._announcer.start()
-        _log.info("worker takes %s; sandbox: %s", ", ".join(self._formats) or "nothing", self._state.description)
+        self._tell_sandbox()
+        _log.info("worker takes %s; sandbox: %s", ", ".join(self._formats) or "nothing", self._sandbox)
 
     async def stop(self) -> None:
         """Take no more jobs, hand back what runs, leave no process and no announcement."""
         await self._stack.aclose()
         self._home.release()
 
-    async def _check_sandbox(self) -> None:
+    def _tell_sandbox(self) -> None:
+        for name, how in self._state.barriers.items():
+            if how:
+                _log.error("sandbox barrier %s does not hold: %s", name, how)
+            else:
+                _log.info("sandbox barrier %s holds", name)
         if not self._state.available:
-            raise Transient("sandbox_unavailable", self._state.description)
+            _log.error("sandbox %s", self._sandbox)
+
+    async def _check_sandbox(self) -> str:
+        """A worker without a sandbox is ready for what it takes, and says what that is."""
+        held = [name for name, how in self._state.barriers.items() if not how]
+        return f"{self._sandbox}; proven: {', '.join(held)}" if held else self._sandbox
 
 
 def build_app(
@@ -122,14 +136,29 @@ def build_app(
     environ: Mapping[str, str] = os.environ,
     state: SandboxState | None = None,
     launcher: SubprocessLauncher | None = None,
+    command: tuple[str, ...] = COMMAND,
 ) -> App:
-    """The worker with its parts; tests pass their own sandbox state or launcher."""
+    """The worker with its parts; tests pass their own sandbox state, launcher, or command of a run."""
     home = Home(Path(settings.worker.work_dir), settings.worker.id)
+    state = state or selftest.examine(settings.worker.sandbox, environ)
+    if not state.available:
+        environ = {**environ, "MODELPORT_SANDBOX": "off"}
     return App(
         settings,
         bus=Bus(settings.bus.nats_url, "export-worker", telemetry),
         store=ObjectStore(settings.s3),
-        launcher=launcher or SubprocessLauncher(home.path, environ),
-        state=state or bubblewrap.detect(environ)[1],
+        launcher=launcher or SubprocessLauncher(home.path, environ, command=command),
+        state=state,
         home=home,
     )
+
+
+@asynccontextmanager
+async def running_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[App]:
+    """The worker from its start to its stop, which also follows a start that fails."""
+    app = build_app(settings, telemetry=telemetry)
+    try:
+        await app.start()
+        yield app
+    finally:
+        await app.stop()

@@ -1,12 +1,13 @@
-"""`python -m export_worker.child [--warm FRAMEWORK]`: one run inside the sandbox, in the job's folder, without credentials.
+"""`python -m export_worker.child [--cold FRAMEWORK | --warm FRAMEWORK]`: one run inside the sandbox, in the job's folder, without credentials.
 
 Reads request.json and input/, writes output/, and says on standard output, one JSON object a line, how far it is and how it ended;
-whatever the libraries print goes to standard error. Warm, it first imports the framework's toolchain, says `ready` and waits for a line
-on standard input, so that the imports are paid before the job arrives.
+whatever the libraries print goes to standard error. With a framework it first imports the toolchain, says `ready` and waits for a line on
+standard input: cold, the job is being fetched meanwhile; warm, there is none yet, so that a small export is rehearsed as well.
 """
 
 import argparse
 import os
+import select
 import sys
 import time
 import traceback
@@ -33,6 +34,9 @@ QUIET = {
 """No look-ups in a network, no package installed by a library, no GPU; threads that wait sleep, as on a shared machine a spinning
 barrier makes every small operator ten times slower (measured: 18 s against 2 s for 32 pictures through a tiny ViT)."""
 
+QUIET_S = 5.0
+"""No job for so long: there is time for imports that only some jobs need."""
+
 
 class Reporter:
     """The lines of the protocol, and the durations of the stages."""
@@ -57,25 +61,36 @@ class Reporter:
 def main(arguments: list[str] | None = None) -> int:
     """0 after `done`, 1 after `error`."""
     parser = argparse.ArgumentParser(prog="export_worker.child", description=__doc__)
-    parser.add_argument("--warm", choices=[str(framework) for framework in Framework])
+    parser.add_argument("--cold", type=Framework, choices=list(Framework))
+    parser.add_argument("--warm", type=Framework, choices=list(Framework))
     options = parser.parse_args(arguments)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(Path.cwd() / "tmp"))
     reporter = Reporter(own_stdout())
     try:
-        if options.warm:
-            registry.resolve(registry.LOADERS[Framework(options.warm)])
-            registry.resolve(registry.WARMER)()
-            reporter.say("ready")
-            if not sys.stdin.readline():
-                return 0
+        if not _prepare(options.cold, options.warm, reporter):
+            return 0
         run(Path.cwd(), reporter)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         reporter.failed(error)
         return 1
     return 0
+
+
+def _prepare(cold: Framework | None, warm: Framework | None, reporter: Reporter) -> bool:
+    """Import what the job will need, and wait for it; False where none comes."""
+    framework = cold or warm
+    if framework is None:
+        return True
+    registry.resolve(registry.LOADERS[framework])
+    if warm:
+        registry.resolve(registry.WARMER)()
+    reporter.say("ready")
+    if warm in registry.SELDOM and not select.select([sys.stdin], [], [], QUIET_S)[0]:
+        registry.resolve(registry.SELDOM[warm])
+    return bool(sys.stdin.readline())
 
 
 def run(folder: Path, reporter: Reporter) -> None:

@@ -65,6 +65,7 @@ class ProgressFeed:
         self._count = 0
         self._changed = asyncio.Event()
         self._moved = asyncio.Event()
+        self._told = asyncio.Event()
         self._stopping = False
         self._task = asyncio.create_task(self._publish())
 
@@ -77,10 +78,17 @@ class ProgressFeed:
             self._moved.set()
         self._furthest = order
         self._waiting[word.stage] = word
+        self._told.clear()
         self._changed.set()
 
     def at(self, stage: ExportStage, fraction: float, message: str) -> None:
         self.put(Progress(stage=stage, fraction=fraction, message=message))
+
+    async def told(self, limit_s: float) -> None:
+        """Wait until everything put so far is published, or for `limit_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._told.wait()
 
     async def stop(self) -> None:
         """End after the word under way; a flag, because a cancellation can be lost inside a request that just succeeds."""
@@ -103,6 +111,8 @@ class ProgressFeed:
             self._waiting.clear()
             for newest in words:
                 await self._send(newest)
+            if not self._waiting:
+                self._told.set()
             if self._stopping:
                 return
             with suppress(TimeoutError):

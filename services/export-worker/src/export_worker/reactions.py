@@ -14,7 +14,7 @@ from contracts.execution import ExportRun
 from contracts.keys import ObjectRef
 from export_worker import facts
 from export_worker.launchers import Launcher, RunHandle, RunState
-from export_worker.run import TEXT, Exit
+from export_worker.room import TEXT, Exit
 from servicekit import telemetry
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
@@ -22,6 +22,8 @@ from servicekit.leases import Lease
 from servicekit.objects import ObjectStore
 
 POLL_S = 0.1
+KEEP_S = 25 * 3600.0
+"""How long a cancellation is remembered: longer than an export waits on the bus for a worker."""
 EXTRA_S = 900.0
 """What a run may take beside its step: fetching and storing."""
 _log = logging.getLogger(__name__)
@@ -35,14 +37,14 @@ class Exports:
         self._bus = bus
         self._store = store
         self._worker_id = worker_id
-        self._cancelled: set[UUID] = set()
+        self._cancelled: dict[UUID, float] = {}
         self._stops: dict[UUID, asyncio.Event] = {}
-        self.is_idle = asyncio.Event()
-        self.is_idle.set()
 
     async def on_export_cancelled(self, event: ExportCancelledV1, meta: EventMeta) -> None:
         """Remember the job, so that it does not start any more, and end its run if it is ours."""
-        self._cancelled.add(event.job_id)
+        now = time.monotonic()
+        self._cancelled = {job: at for job, at in self._cancelled.items() if now - at < KEEP_S}
+        self._cancelled[event.job_id] = now
         if (stop := self._stops.get(event.job_id)) is not None:
             stop.set()
 
@@ -51,13 +53,10 @@ class Exports:
         if event.job_id in self._cancelled:
             return
         stop = self._stops[event.job_id] = asyncio.Event()
-        self.is_idle.clear()
         try:
             await self._run(self._attempt(event, lease.attempt), stop)
         finally:
             del self._stops[event.job_id]
-            if not self._stops:
-                self.is_idle.set()
 
     async def on_exhausted(self, event: ExportRequestedV1, reason: Exhausted) -> None:
         """State that the job is given up."""

@@ -34,6 +34,8 @@ BEGIN = "export_worker.loaded:begin"
 VERIFIER = "export_worker.parity.verify:verify"
 
 WARMER = "export_worker.warmup:warm"
+SELDOM: dict[Framework, str] = {Framework.ULTRALYTICS: "export_worker.frameworks.transforms:read_transforms"}
+"""What only some jobs of a framework need and takes long to import (torchvision, for classifiers)."""
 
 
 def route(target: ExportFormat) -> list[str]:

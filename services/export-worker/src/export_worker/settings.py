@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -21,6 +21,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     formats          what this pool of workers takes (all workers of a pool take the same)
     slots            runs at the same time
     warm_frameworks  toolchains kept imported in a waiting run, about 0.7 GiB each
+    sandbox          off: run no step in the sandbox, even where there is one
+    unsandboxed_checkpoints  accept: without a sandbox take files that run code too, with all that this worker can reach in theirs
+    warm_delay_s     pause before the next warm run is begun, at the lowest priority, beside the job that took the last one
     ack_wait_s       after how long without a sign of life another worker takes a job over
     """
 
@@ -30,13 +33,15 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     slots: Annotated[int, Meta(ge=1, le=64)] = 1
     warm_frameworks: tuple[Framework, ...] = (Framework.ULTRALYTICS,)
     warm_runs: bool = True
-    warm_delay_s: float = 1.0
+    warm_delay_s: Annotated[float, Meta(gt=0)] = 0.2
     step_memory_mib: Positive = 6144
     step_disk_mib: Positive = 24 * 1024
     step_file_mib: Positive = 8 * 1024
     step_log_mib: Positive = 8
     step_processes: Positive = 256
     step_timeout_s: Positive = 3600
+    sandbox: Literal["auto", "off"] = "auto"
+    unsandboxed_checkpoints: Literal["refuse", "accept"] = "refuse"
     ack_wait_s: Annotated[float, Meta(gt=0)] = 30.0
     heartbeat_s: Annotated[float, Meta(gt=0)] = 10.0
     max_deliver: Positive = 5

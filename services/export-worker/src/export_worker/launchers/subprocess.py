@@ -16,10 +16,13 @@ from msgspec import Struct
 from contracts.execution import ExportRun
 from contracts.vocabulary import Framework
 from export_worker.launchers import Remains, RunHandle, RunState
-from export_worker.run import PARENT, RUN_DIR, Exit
+from export_worker.launchers.politeness import NORMAL, POLITE, set_niceness
+from export_worker.room import RUN_DIR, Exit
+from export_worker.run import PARENT
 from export_worker.sandbox import watch
 from export_worker.sandbox.job_dir import LOG, delete
 from export_worker.settings import RUN_SETTINGS
+from servicekit import tasks
 
 COMMAND = (sys.executable, "-m", "export_worker.run")
 SYSTEM = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -28,7 +31,7 @@ INHERITED = frozenset((*SYSTEM, *(f"MODELPORT_{name.upper()}" for name in OWN)))
 TRACING = "OTEL_"
 READY_PATIENCE_S = 120.0
 STANDARD_ERROR = 2
-NICE = 10
+POLITE_PERIOD_S = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -95,24 +98,32 @@ class SubprocessLauncher:
     async def warm_up(self, framework: Framework) -> bool:
         """Have one warm run for the framework; False where its toolchain did not come up.
 
-        A job of the framework that comes meanwhile takes the half-warm run, one of another framework ends it.
+        It yields to everything else. A job of the framework that comes meanwhile takes the half-warm run.
         """
         known = self._warm.get(framework)
         if known is not None and known.process.returncode is None:
             return True
         await self._discard(framework)
         child = self._warm[framework] = await self._spawn({}, ("--warm", str(framework)))
-        _set_niceness(child, NICE)
+        polite = asyncio.create_task(self._keep_polite(framework, child))
         try:
             child.is_ready = await _says_ready(child.process)
         except asyncio.CancelledError:
             if self._warm.get(framework) is child:
                 await self._discard(framework)
             raise
+        finally:
+            await tasks.end(polite)
         if child.is_ready or self._warm.get(framework) is not child:
             return True
         await self._discard(framework)
         return False
+
+    async def _keep_polite(self, framework: Framework, child: Child) -> None:
+        """The sandbox begins a session of its own some moments later, and so a scheduling group of its own."""
+        while self._warm.get(framework) is child:
+            set_niceness(child.process.pid, POLITE)
+            await asyncio.sleep(POLITE_PERIOD_S)
 
     async def stop(self) -> None:
         """End every process, running or warm."""
@@ -123,13 +134,11 @@ class SubprocessLauncher:
             await self._discard(framework)
 
     async def _use_warm(self, run: ExportRun) -> Child | None:
-        """Hand the job to the framework's warm run; one of another framework that is still importing makes way."""
+        """Hand the job to the framework's warm run, also to one that is still importing."""
         child = self._warm.pop(run.request.framework, None)
-        for other in [name for name, waiting in self._warm.items() if not waiting.is_ready]:
-            await self._discard(other)
         if child is None:
             return None
-        _set_niceness(child, 0)
+        set_niceness(child.process.pid, NORMAL)
         try:
             assert child.process.stdin is not None
             child.process.stdin.write(msgspec.json.encode(run.to_env()) + b"\n")
@@ -164,16 +173,6 @@ class SubprocessLauncher:
 def clean(environ: Mapping[str, str]) -> dict[str, str]:
     """What a run may inherit: the settings that it reads and the few variables of the system that it needs."""
     return {k: v for k, v in environ.items() if k in INHERITED or k.startswith(TRACING)}
-
-
-def _set_niceness(child: Child, value: int) -> None:
-    """Warming up yields to everything else; only root can take that back for the job, so only root does it."""
-    if os.geteuid() != 0:
-        return
-    for pid in watch.tree(child.process.pid):
-        with suppress(OSError):
-            for thread in Path(f"/proc/{pid}/task").iterdir():
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
 
 
 async def _says_ready(process: asyncio.subprocess.Process) -> bool:

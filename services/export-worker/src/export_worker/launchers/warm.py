@@ -1,4 +1,4 @@
-"""Keeps warm runs ready while the worker has nothing to do, so that their imports never compete with a job."""
+"""Keeps a warm run waiting for the next job: its imports run beside the job before, at the lowest priority."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from contracts.errors import ModelportError
 from contracts.vocabulary import Framework
 from servicekit import tasks
 
-RETRY_S = 30.0
+LONGEST_RETRY_S = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -21,14 +21,11 @@ class WarmLauncher(Protocol):
 
 
 class WarmKeeper:
-    """After `delay_s` of idleness has one warm run made per framework, one after the other."""
+    """Every `delay_s` has a warm run made for each framework that lacks one; after failures waits longer and longer."""
 
-    def __init__(
-        self, launcher: WarmLauncher, frameworks: Sequence[Framework], is_idle: asyncio.Event, delay_s: float
-    ) -> None:
+    def __init__(self, launcher: WarmLauncher, frameworks: Sequence[Framework], delay_s: float) -> None:
         self._launcher = launcher
         self._frameworks = frameworks
-        self._is_idle = is_idle
         self._delay_s = delay_s
         self._task: asyncio.Task[None] | None = None
 
@@ -41,15 +38,11 @@ class WarmKeeper:
             await tasks.end(self._task)
 
     async def _keep(self) -> None:
+        wait_s = self._delay_s
         while True:
-            await self._is_idle.wait()
-            await asyncio.sleep(self._delay_s)
-            if not self._is_idle.is_set():
-                continue
-            came_up = True
-            for framework in self._frameworks:
-                came_up = await self._warm(framework) and came_up
-            await asyncio.sleep(self._delay_s if came_up else RETRY_S)
+            await asyncio.sleep(wait_s)
+            came_up = [await self._warm(framework) for framework in self._frameworks]
+            wait_s = self._delay_s if all(came_up) else min(max(2 * wait_s, self._delay_s), LONGEST_RETRY_S)
 
     async def _warm(self, framework: Framework) -> bool:
         try:

@@ -1,0 +1,174 @@
+"""The work of one run once its sandbox stands: bus and store, the job's fetch, sandboxed step, check, upload, one terminal fact."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+from opentelemetry.trace import Tracer
+
+from contracts import keys
+from contracts.errors import ErrorInfo, Permanent
+from contracts.events import ModelExportedV1
+from contracts.execution import ExportRun
+from contracts.keys import ObjectRef
+from contracts.vocabulary import ExportStage
+from export_worker import facts, plain
+from export_worker.fetch import Checkpoint, fetch
+from export_worker.room import TEXT, Exit, Room
+from export_worker.sandbox import outputs
+from export_worker.sandbox.outputs import Artefact
+from export_worker.sandbox.steps import Outcome
+from export_worker.settings import RunSettings
+from servicekit import telemetry
+from servicekit.bus import Bus
+from servicekit.leases import LeaseLost
+from servicekit.objects import ObjectStore
+from servicekit.telemetry import Telemetry
+
+SERVICE = "export-worker"
+JSON = "application/json"
+FIRST_WORD_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+async def work(
+    room: Room, settings: RunSettings, traces: Telemetry, awaited: Callable[[], Awaitable[ExportRun]]
+) -> Exit:
+    """Open bus and store, have the job of `awaited`, and do it; raises Transient where neither bus nor store answers."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(ObjectStore(settings.s3))
+        bus = Bus(settings.bus.nats_url, SERVICE, traces)
+        stack.push_async_callback(bus.stop)
+        await bus.connect()
+        await (
+            store.check()
+        )  # the client's first call costs 50 ms of computing: paid here, beside the toolchain's imports
+        run = await awaited()
+        room.step.limit_time(run.request.timeout_s)
+        context = telemetry.extract({"traceparent": run.traceparent})
+        try:
+            with traces.span("export run", context=context, job_id=str(run.request.job_id), attempt=run.attempt):
+                await Attempt(run, room, bus, store, traces).perform()
+        except LeaseLost as error:
+            _log.warning("%s", error)
+    return Exit.STATED
+
+
+class Attempt:
+    """One attempt at one job."""
+
+    def __init__(self, run: ExportRun, room: Room, bus: Bus, store: ObjectStore, traces: Telemetry) -> None:
+        self._run = run
+        self._room = room
+        self._bus = bus
+        self._store = store
+        self._traces = traces
+        self._progress = facts.ProgressFeed(bus, run)
+        self._stage = str(ExportStage.FETCH)
+
+    async def perform(self) -> None:
+        """Do the job and state its end; raises LeaseLost, Transient and what is a fault of ours."""
+        try:
+            try:
+                checkpoint, fetch_s = await self._fetch()
+                outcome = await self._convert(checkpoint)
+                error = outcome.error
+                if error is None:
+                    await self._exported(outputs.collect(self._room.job, self._run, checkpoint), outcome, fetch_s)
+                    return
+            except Permanent as refusal:
+                error = ErrorInfo.of(refusal, stage=self._stage)
+            await self._failed(error)
+        finally:
+            await self._progress.stop()
+
+    async def _fetch(self) -> tuple[Checkpoint, float]:
+        began = time.monotonic()
+        request = self._run.request
+        self._fetched(0.0)
+        await self._progress.told(FIRST_WORD_S)
+        with self._traces.span("fetch", checkpoint=request.checkpoint_path):
+            found = await fetch(self._store, request, self._room.job.input, self._fetched)
+        if not self._room.takes_code:
+            plain.require(found.path, request.framework)
+        self._room.log.say(f"checkpoint {found.path.name}: {found.size_bytes} bytes, SHA-256 {found.sha256}")
+        return found, time.monotonic() - began
+
+    def _fetched(self, fraction: float) -> None:
+        self._progress.at(ExportStage.FETCH, fraction, "Fetching the checkpoint")
+
+    async def _convert(self, checkpoint: Checkpoint) -> Outcome:
+        self._stage = str(ExportStage.CONVERT)
+        self._room.job.write_request(msgspec.json.encode(self._run))
+        self._progress.at(ExportStage.LOAD, 0.0, f"Loading {checkpoint.path.name}")
+        began = time.time_ns()
+        with self._traces.span("step", framework=str(self._run.request.framework)) as span:
+            outcome = await self._room.step.finish(self._progress.put)
+            _tell_stages(self._traces.tracer, began, outcome)
+            if outcome.error is not None:
+                span.set_attribute("error.type", outcome.error.code)
+        self._stage = str(ExportStage.VERIFY)
+        return outcome
+
+    async def _exported(self, artefact: Artefact, outcome: Outcome, fetch_s: float) -> None:
+        request, metadata = self._run.request, artefact.metadata
+        self._progress.at(ExportStage.VERIFY, 1.0, "Storing the artefact")
+        with self._traces.span("upload", bytes=artefact.model.stat().st_size):
+            self._room.log.say(f"done: {metadata.parity.proof}")
+            model, report, goldens, _, log = await asyncio.gather(
+                self._put(artefact.model),
+                self._put(artefact.parity_report, JSON),
+                self._put(artefact.goldens),
+                self._store.put_bytes(self._key(keys.METADATA), msgspec.json.encode(metadata), JSON),
+                self._put_log(),
+            )
+        fact = ModelExportedV1(
+            job_id=request.job_id,
+            user_id=request.user_id,
+            training_job_id=request.training_job_id,
+            version=request.version,
+            attempt=self._run.attempt,
+            export_format=request.export_format,
+            proof=metadata.parity.proof,
+            model=model,
+            parity_report=report,
+            goldens=goldens,
+            log=log,
+            metadata=metadata,
+            durations_s={ExportStage.FETCH: round(fetch_s, 3), **outcome.durations_s},
+        )
+        await facts.state(self._bus, self._run, fact)
+
+    async def _failed(self, error: ErrorInfo) -> None:
+        self._room.log.say(f"failed at {error.stage}: {error.code}: {error.message}")
+        report: ObjectRef | None = None
+        try:
+            report = await self._put(outputs.take_report(self._room.job), JSON)
+        except Permanent as missing:
+            _log.debug("no parity report: %s", missing)
+        await self._room.step.kill()
+        log = await self._put_log()
+        await facts.state(self._bus, self._run, facts.failed(self._run, error, log=log, parity_report=report))
+
+    def _key(self, name: str) -> str:
+        return keys.attempt_file(self._run.request.job_id, self._run.attempt, name)
+
+    async def _put(self, path: Path, content_type: str = "application/octet-stream") -> ObjectRef:
+        return await self._store.put_file(self._key(path.name), path, content_type)
+
+    async def _put_log(self) -> ObjectRef:
+        self._room.log.close()
+        return await self._store.put_file(self._key(keys.LOG), self._room.job.log, TEXT)
+
+
+def _tell_stages(tracer: Tracer, began_ns: int, outcome: Outcome) -> None:
+    """The step's own durations as spans, one behind the other from its start."""
+    start = began_ns
+    for stage, seconds in outcome.durations_s.items():
+        end = start + int(seconds * 1e9)
+        tracer.start_span(str(stage), start_time=start).end(end_time=end)
+        start = end

@@ -1,0 +1,45 @@
+"""Where a run works before and after it knows its job, and what its end says; imports nothing that is slow."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from pathlib import Path
+from uuid import uuid4
+
+from export_worker.sandbox import bubblewrap
+from export_worker.sandbox.bare import Bare
+from export_worker.sandbox.job_dir import JobDir
+from export_worker.sandbox.step_log import StepLog
+from export_worker.sandbox.steps import Step
+from export_worker.settings import RunSettings
+
+RUN_DIR = "MODELPORT_RUN_DIR"
+TEXT = "text/plain; charset=utf-8"
+
+
+class Exit(IntEnum):
+    """What the one who started the run may conclude."""
+
+    STATED = 0
+    BAD_ENVIRONMENT = 64
+    BROKEN = 70
+    TRY_AGAIN = 75
+    ENDED = 143
+
+
+class Room:
+    """Where a run works before and after it knows its job: its folders, its log and its sandboxed step."""
+
+    def __init__(self, settings: RunSettings, environ: Mapping[str, str], command: tuple[str, ...]) -> None:
+        worker = settings.worker
+        found, _ = bubblewrap.choose(worker.sandbox, environ)
+        box = found or Bare()
+        self.takes_code = box.isolates or worker.unsandboxed_checkpoints == "accept"
+        limits = settings.worker.limits(settings.worker.step_timeout_s)
+        root = Path(environ.get(RUN_DIR) or Path(settings.worker.work_dir) / f"run-{uuid4().hex}")
+        self.job = JobDir.create(root, box.uid())
+        self.log = StepLog(self.job.log, limits.log_bytes)
+        self.step = Step(box, self.job, limits, self.log, command=command)
+
+    async def close(self) -> None:
+        await self.step.kill()
+        self.log.close()
