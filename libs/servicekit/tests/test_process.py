@@ -26,6 +26,20 @@ HOLDS = """
 
     process.run("packager", process.hold("packager", start))
 """
+INSISTS = """
+    import asyncio, os, signal
+    from contextlib import asynccontextmanager
+    from servicekit import process
+
+    @asynccontextmanager
+    async def start(tracing):
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        yield
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    process.run("packager", process.hold("packager", start))
+"""
 
 
 def ended(program: str) -> "subprocess.CompletedProcess[str]":
@@ -41,3 +55,7 @@ def test_an_error_of_ours_is_one_sentence_with_its_hint() -> None:
 def test_what_is_held_open_is_closed_on_sigterm() -> None:
     process = ended(HOLDS)
     assert (process.returncode, process.stdout) == (0, "cleaned up\n")
+
+
+def test_a_second_sigterm_ends_a_clean_up_that_takes_too_long() -> None:
+    assert ended(INSISTS).returncode == 143

@@ -3,9 +3,7 @@
 import asyncio
 import logging
 import re
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from litestar import MediaType, Request, Response, get
@@ -17,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from contracts.errors import ERRORS, FieldError, ModelportError
+from servicekit import process
 from servicekit.health import Check, Checks, Health, HealthServer, run_checks
 from servicekit.problems import PROBLEM_JSON, Problem, describe
 from servicekit.telemetry import Telemetry, current_trace_id, links_to_caller
@@ -181,20 +180,28 @@ def tracing(telemetry: Telemetry) -> Callable[[ASGIApp], ASGIApp]:
     return wrap
 
 
-async def serve(app: Any, host: str, port: int, *, grace_s: int = GRACE_S) -> None:
+async def serve(
+    app: Any, host: str, port: int, *, grace_s: int = GRACE_S, stopping: Callable[[], None] = lambda: None
+) -> None:
     """Serve an ASGI app in the running loop until SIGTERM, SIGINT or cancellation, then finish running requests.
 
-    Returns normally, so that the caller's own clean-up runs; OSError where the port is taken.
+    `stopping` ends answers that would go on for ever. Returns normally, so that the caller's own clean-up runs; OSError
+    where the port is taken.
     """
     server = make_server(app, host, port, grace_s=grace_s)
-    with _stopped_by_signals(server):
-        try:
-            await server._serve()
-        except asyncio.CancelledError:
-            server.should_exit = True
-            if server.started:
-                await server.shutdown()
-            raise
+
+    def stop() -> None:
+        server.should_exit = True
+        stopping()
+
+    process.on_stop(stop)
+    try:
+        await server._serve()
+    except asyncio.CancelledError:
+        server.should_exit = True
+        if server.started:
+            await server.shutdown()
+        raise
 
 
 def make_server(
@@ -221,21 +228,3 @@ def make_server(
     )
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # a line for every stranger's bad request helps nobody else
     return uvicorn.Server(config)
-
-
-@contextmanager
-def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
-    """uvicorn's own handling raises the signal again after its shutdown, which would skip our clean-up."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-
-    def stop() -> None:
-        server.should_exit = True
-
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -1,6 +1,8 @@
 """The frame of a service's process: the event loop, a stop asked for by SIGTERM or Ctrl-C, and errors told in one sentence."""
 
 import asyncio
+import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -10,6 +12,10 @@ from typing import Any
 from contracts.errors import ModelportError
 from servicekit import telemetry
 from servicekit.telemetry import Telemetry
+
+ENDED_AT_ONCE = 128 + signal.SIGTERM
+
+_log = logging.getLogger(__name__)
 
 
 def run(service: str, main: Coroutine[Any, Any, None]) -> None:
@@ -44,7 +50,26 @@ async def hold(service: str, start: Callable[[Telemetry], AbstractAsyncContextMa
 def stop_event() -> asyncio.Event:
     """Set by the first SIGTERM or SIGINT from now on; call it inside the running loop, wait on it, then clean up."""
     event = asyncio.Event()
+    on_stop(event.set)
+    return event
+
+
+def on_stop(ask: Callable[[], None]) -> None:
+    """Call `ask` at the first SIGTERM or SIGINT; a second one ends the process where it is.
+
+    That is safe: whatever a process does is made to survive `kill -9`. Whoever sends two signals has waited enough.
+    """
+    asked = False
+
+    def heed() -> None:
+        nonlocal asked
+        if asked:
+            _log.warning("asked to stop again: ending at once")
+            os._exit(ENDED_AT_ONCE)
+        asked = True
+        _log.info("asked to stop")
+        ask()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, event.set)
-    return event
+        loop.add_signal_handler(number, heed)

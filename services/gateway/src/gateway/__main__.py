@@ -14,7 +14,8 @@ async def main() -> None:
     telemetered = telemetry.setup(SERVICE)
     try:
         async with running(configured, telemetered) as parts:
-            await http.serve(build_app(parts), configured.host, configured.port, grace_s=GRACE_S)
+            app = build_app(parts)
+            await http.serve(app, configured.host, configured.port, grace_s=GRACE_S, stopping=parts.progress.end)
     finally:
         telemetered.shutdown()
 

@@ -29,6 +29,7 @@ class Progress:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.is_ending = False
 
     @contextmanager
     def watch(self, job_id: UUID) -> Iterator[asyncio.Event]:
@@ -42,6 +43,11 @@ class Progress:
             self._watchers[key].discard(news)
             if not self._watchers[key]:
                 del self._watchers[key]
+
+    def end(self) -> None:
+        """End every stream after what it is about to send: whoever follows a job comes back to another replica."""
+        self.is_ending = True
+        self._wake_all()
 
     async def run(self) -> None:
         """Listen until cancelled, through restarts of PostgreSQL."""
@@ -89,6 +95,8 @@ async def stream(
             try:
                 events = await jobs.events_after(pool, job_id, after)
             except (*UNREACHABLE, asyncpg.InterfaceError):
+                if progress.is_ending:
+                    return
                 yield KEEPALIVE
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -99,7 +107,7 @@ async def stream(
                     return
             if len(events) == jobs.EVENTS_AT_ONCE:
                 continue
-            if is_over:
+            if is_over or progress.is_ending:
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), keepalive_s)
