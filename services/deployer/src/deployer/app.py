@@ -62,7 +62,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
             heartbeat_s=ACK_WAIT_S / 3,
         )
         await consumer.start()
-        stack.push_async_callback(consumer.stop, 4.0)
+        stack.push_async_callback(consumer.stop, 2.0)
         reconciler = Reconciler(desired, triton, endpoint, telemetry, every_s=settings.reconcile_s)
         stack.push_async_callback(end, asyncio.create_task(reconciler.run()))
         yield health

@@ -19,7 +19,7 @@ from contracts.errors import Permanent, Transient
 from deployer.model_config import ModelConfig
 from servicekit.tasks import end
 
-CALL_S = 5.0
+CALL_S, QUICK_CALL_S = 10.0, 5.0
 POLL_S = 0.1
 CAUSE_CHARS = 500
 
@@ -67,7 +67,7 @@ class Triton:
     async def check(self) -> None:
         """For /readyz: Transient while Triton does not answer."""
         with self._quickly("Triton is not live"):
-            if not await self._client.is_server_live(client_timeout=CALL_S):
+            if not await self._client.is_server_live(client_timeout=QUICK_CALL_S):
                 raise Transient("unavailable", "Triton is not live.")
 
     async def wait_live(self, patience_s: float) -> None:
@@ -87,7 +87,7 @@ class Triton:
         Read from the statistics: the repository index leaves out what was loaded from bytes.
         """
         with self._quickly("Triton's statistics cannot be read"):
-            answer = await self._client.get_inference_statistics(client_timeout=CALL_S)
+            answer = await self._client.get_inference_statistics(client_timeout=QUICK_CALL_S)
         return {model.name for model in answer.model_stats}
 
     async def load(self, config: ModelConfig, files: Mapping[str, bytes]) -> None:

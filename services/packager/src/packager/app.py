@@ -21,7 +21,7 @@ from servicekit.telemetry import Telemetry
 SERVICE = "packager"
 DURABLE = "packager-models"
 CANCELLATIONS_SINCE = timedelta(hours=24)
-STOP_GRACE_S = 4.0
+STOP_GRACE_S = 2.0
 
 
 @asynccontextmanager
