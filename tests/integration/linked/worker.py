@@ -1,18 +1,27 @@
 """`python -m export_worker` whose runs are those of `run.py`; the service is the real one."""
 
-import os
 import sys
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from export_worker import __main__ as service
-from export_worker import app
-from export_worker.launchers.subprocess import SubprocessLauncher
+from export_worker.app import App, build_app
 from export_worker.settings import load
+from servicekit import process
+from servicekit.telemetry import Telemetry
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "run.py"))
 
+
+@asynccontextmanager
+async def start(traces: Telemetry) -> AsyncIterator[App]:
+    app = build_app(load(), telemetry=traces, command=COMMAND)
+    try:
+        await app.start()
+        yield app
+    finally:
+        await app.stop()
+
+
 if __name__ == "__main__":
-    work = Path(load().worker.work_dir) / "runs"
-    service.build_app = partial(app.build_app, launcher=SubprocessLauncher(work, os.environ, command=COMMAND))
-    sys.exit(service.main())
+    process.run("export-worker", process.hold("export-worker", start))
