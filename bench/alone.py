@@ -88,7 +88,7 @@ def proxy_alone(
             upstream_url = _start_upstream(stack, folder, delay_ms)
         (port,) = free_ports(1)
         url = f"http://{LOOPBACK}:{port}"
-        endpoints = [_endpoint(url) for _ in range(users)]
+        endpoints = [endpoint(url) for _ in range(users)]
         asyncio.run(_announce(nats, endpoints))
         environment = {
             "MODELPORT_NATS_URL": nats.url,
@@ -125,7 +125,8 @@ def _start(
     return server
 
 
-def _endpoint(url: str) -> Endpoint:
+def endpoint(url: str) -> Endpoint:
+    """Of a new enterprise user, called below `url`; nobody has heard of it yet."""
     key = credentials.mint(credentials.API_KEY_PREFIX)
     activation = DeploymentActivatedV1(
         deployment_id=uuid4(),
