@@ -59,7 +59,7 @@ class Floor:
                     continue
 
     async def until_gone(self, *pids: int) -> None:
-        await self.until(lambda: not any(watch.is_alive(pid) for pid in pids), seconds=10)
+        await self.until(lambda: not any(watch.is_alive(pid) for pid in pids), seconds=60)
 
     def of(self, kind: type[Event], job_id: UUID) -> list[Event]:
         return [event for event, _ in self.facts if type(event) is kind and getattr(event, "job_id", None) == job_id]

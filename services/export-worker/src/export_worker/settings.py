@@ -23,7 +23,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     warm_frameworks  toolchains kept imported in a waiting run, about 0.7 GiB each
     sandbox          off: run no step in the sandbox, even where there is one
     unsandboxed_checkpoints  accept: without a sandbox take files that run code too, with all that this worker can reach in theirs
-    warm_delay_s     pause before the next warm run is begun, at the lowest priority, beside the job that took the last one
+    warm_delay_s     pause before the next warm run is begun, at a low priority, beside the job that took the last one
     ack_wait_s       after how long without a sign of life another worker takes a job over
     """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from export_worker.sandbox import watch
 
-POLITE = 19
+POLITE = 10
 NORMAL = 0
 PROC = Path("/proc")
 

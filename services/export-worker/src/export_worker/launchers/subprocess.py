@@ -166,6 +166,7 @@ class SubprocessLauncher:
             await self._drop(child)
 
     async def _drop(self, child: Child) -> None:
+        set_niceness(child.process.pid, NORMAL)  # or on a busy machine it would take long to end
         await _end(child, grace_s=0.5)
         await asyncio.to_thread(delete, child.root)
 

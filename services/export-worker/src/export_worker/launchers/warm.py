@@ -1,4 +1,4 @@
-"""Keeps a warm run waiting for the next job: its imports run beside the job before, at the lowest priority."""
+"""Keeps a warm run waiting for the next job: its imports run beside the job before, at a low priority."""
 
 import asyncio
 import logging
