@@ -95,7 +95,7 @@ class Load:
         made = insist(deployments.create, job.id, "platform_endpoint", f"chaos {key[:8]}", idempotency_key=key)
         self.ledger.deployed[key] = made.id
         self.ledger.answered[made.id] = 0
-        active = insist(deployments.wait, made.id)
+        active = insist(deployments.wait, made.id, timeout_s=PATIENCE_S)
         assert active.status == "active", active.error
         endpoint = Transport(self._client.proxy_url or "", made.api_key or "", attempts=1)
         for picture in itertools.cycle(pictures):
