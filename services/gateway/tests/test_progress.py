@@ -64,7 +64,7 @@ async def test_a_job_is_followed_to_its_end_and_replayed_from_anywhere(gateway: 
             seen.append(event)
 
     following = asyncio.create_task(follow())
-    while not comments:  # nothing happens: the stream is kept alive
+    while not any("keep-alive" in line for line in comments):  # nothing happens: the stream is kept alive
         await asyncio.sleep(0.02)
     for fact in worker.story():
         await gateway.publish(fact)

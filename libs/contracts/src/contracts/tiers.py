@@ -6,10 +6,16 @@ from contracts.vocabulary import Tier
 
 
 class TierLimits(Struct, frozen=True, kw_only=True):
-    """None means unlimited; `served_instances` counts the model instances of all active endpoints: each is a process."""
+    """None means unlimited; `served_instances` counts the model instances of all active endpoints: each is a process.
+
+    `rate_limit_per_minute` is of inference, exact for all proxies together; `gateway_requests_per_minute` and `event_streams` are
+    of each process of the gateway.
+    """
 
     requests_per_month: int | None
     rate_limit_per_minute: int
+    gateway_requests_per_minute: int
+    event_streams: int
     concurrent_exports: int
     exports_per_month: int | None
     served_instances: int
@@ -23,6 +29,8 @@ TIERS: dict[Tier, TierLimits] = {
     Tier.FREE: TierLimits(
         requests_per_month=1_000,
         rate_limit_per_minute=10,
+        gateway_requests_per_minute=600,
+        event_streams=10,
         concurrent_exports=2,
         exports_per_month=50,
         served_instances=2,
@@ -32,6 +40,8 @@ TIERS: dict[Tier, TierLimits] = {
     Tier.PRO: TierLimits(
         requests_per_month=100_000,
         rate_limit_per_minute=100,
+        gateway_requests_per_minute=3_000,
+        event_streams=50,
         concurrent_exports=10,
         exports_per_month=1_000,
         served_instances=20,
@@ -41,6 +51,8 @@ TIERS: dict[Tier, TierLimits] = {
     Tier.ENTERPRISE: TierLimits(
         requests_per_month=None,
         rate_limit_per_minute=1_000,
+        gateway_requests_per_minute=30_000,
+        event_streams=200,
         concurrent_exports=100,
         exports_per_month=None,
         served_instances=200,

@@ -8,6 +8,8 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import Message
+from litestar.types import Scope as AsgiScope
 from msgspec.structs import replace
 
 from contracts import credentials
@@ -19,6 +21,7 @@ from servicekit.postgres import Connection, Pool, transaction
 
 BOOTSTRAP_USER = uuid5(NAMESPACE_URL, "https://modelport.dev/users/bootstrap")
 BOOTSTRAP_TOKEN = uuid5(BOOTSTRAP_USER, "token")
+STANDING = "standing"
 DEFAULT_SCOPES = (Scope.READ, Scope.WRITE)
 
 
@@ -99,7 +102,15 @@ class Authentication(AbstractAuthenticationMiddleware):
             caller = await accounts.caller(parts.pool, credentials.digest(token, parts.settings.key_pepper))
         if caller is None:
             raise ModelportError("unauthenticated", "The request carries no valid bearer token.")
+        connection.scope["state"][STANDING] = connection.app.state.parts.limits.admit(caller.user_id, caller.tier)
         return AuthenticationResult(user=caller, auth=token)
+
+
+async def tell_standing(message: Message, scope: AsgiScope) -> None:
+    """Before an answer is sent: how many requests the user has left this minute."""
+    if message["type"] == "http.response.start" and (standing := scope["state"].get(STANDING)):
+        told = ((name.lower().encode(), value.encode()) for name, value in standing.headers.items())
+        message["headers"] = [*message.get("headers", []), *told]
 
 
 async def require_scope(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

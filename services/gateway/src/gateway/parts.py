@@ -1,7 +1,8 @@
 """What the gateway's handlers work with: made once by app.py and handed to each of them."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from gateway.limits import Limits
 from gateway.progress import Progress
 from gateway.settings import Settings
 from gateway.traces import Traces
@@ -23,3 +24,4 @@ class Parts(Struct, frozen=True, kw_only=True):
     objects: ObjectStore
     progress: Progress
     traces: Traces
+    limits: Limits = field(default_factory=Limits)

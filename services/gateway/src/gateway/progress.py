@@ -5,9 +5,10 @@ Any replica serves any job: whoever folds a fact stores the event and notifies t
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,8 @@ from servicekit.postgres import UNREACHABLE, Pool, listens
 
 RETRY_S = 0.5
 ALIVE_S = 5.0
+RECHECK_S = 1.0
+GREETING = b": welcome\n\n"
 KEEPALIVE = b": keep-alive\n\n"
 
 _log = logging.getLogger(__name__)
@@ -113,6 +116,25 @@ async def stream(
                 await asyncio.wait_for(news.wait(), keepalive_s)
             if not news.is_set():
                 yield KEEPALIVE
+
+
+async def permitted(
+    content: AsyncIterator[bytes], place: AbstractContextManager[None], is_permitted: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
+    """A greeting, then the stream for as long as it is permitted; holds `place`, and asks once a second at most.
+
+    A database that is away cannot say no: the stream lives on, and is asked about again.
+    """
+    asked = time.monotonic()
+    with place:
+        yield GREETING
+        async for part in content:
+            if time.monotonic() - asked >= RECHECK_S:
+                asked = time.monotonic()
+                with suppress(*UNREACHABLE, asyncpg.InterfaceError):
+                    if not await is_permitted():
+                        return
+            yield part
 
 
 def encode(event: jobs.JobEvent) -> bytes:

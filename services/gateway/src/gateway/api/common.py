@@ -1,6 +1,6 @@
 """What the routes share: scopes, paging and the header of idempotency."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -41,6 +41,18 @@ def answering(declared: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     """The same route, whose streamed answer is JSON of this type."""
     streamed = ResponseSpec(data_container=answer, description="Streamed.", generate_examples=False)
     return {**declared, "responses": {200: streamed, **declared["responses"]}}
+
+
+async def begun(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same pieces, of which the first is there already: what refuses to begin is still answered as a problem."""
+    first = await anext(content, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in content:
+            yield piece
+
+    return whole()
 
 
 READ = route(Scope.READ, _PROBLEMS)

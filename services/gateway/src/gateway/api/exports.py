@@ -28,10 +28,11 @@ from gateway.api.common import (
     VersionTag,
     Wired,
     answering,
+    begun,
 )
 from gateway.parts import Parts
 from gateway.resources import ExportJob, ExportJobPage
-from gateway.store import jobs, trainings
+from gateway.store import accounts, jobs, trainings
 from gateway.store.accounts import Caller
 from gateway.store.pages import Query
 from gateway.traces import Trace
@@ -178,7 +179,9 @@ async def follow_export_job(
         is_over=row.state.is_terminal,
         keepalive_s=parts.settings.keepalive_s,
     )
-    return Stream(content, media_type="text/event-stream", headers=_SSE_HEADERS)
+    place = parts.limits.stream(caller.user_id, caller.tier)
+    permitted = progress.permitted(content, place, lambda: accounts.is_valid(parts.pool, caller.token_id))
+    return Stream(await begun(permitted), media_type="text/event-stream", headers=_SSE_HEADERS)
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}/log", media_type=MediaType.TEXT, **READ)
@@ -230,21 +233,12 @@ async def _require(parts: Parts, caller: Caller, job_id: UUID) -> jobs.JobRow:
 
 
 async def _stored(parts: Parts, key: str, max_bytes: int, media_type: str, what: str) -> Stream:
-    """Streamed; the first piece is read here, so that what is missing is still a problem."""
-    content = _pieces(parts, key, max_bytes)
     try:
-        first = await anext(content, b"")
+        return Stream(await begun(_pieces(parts, key, max_bytes)), media_type=media_type)
     except Permanent as error:
         if error.code != "object_missing":
             raise
         raise Permanent("not_found", f"The job has no {what} yet.", hint="Wait until the job is over.") from error
-
-    async def whole() -> AsyncIterator[bytes]:
-        yield first
-        async for piece in content:
-            yield piece
-
-    return Stream(whole(), media_type=media_type)
 
 
 async def _pieces(parts: Parts, key: str, max_bytes: int) -> AsyncIterator[bytes]:
