@@ -5,7 +5,7 @@ set -eu
 
 case "${1:-}" in
     demo) required="bwrap:bubblewrap setpriv:util-linux"; wanted="" ;;
-    test) required="bwrap:bubblewrap setpriv:util-linux"; wanted="docker-compose:docker-compose" ;;
+    test) required="bwrap:bubblewrap setpriv:util-linux"; wanted="docker-compose:docker-compose strace:strace" ;;
     *) echo "usage: $0 demo|test" >&2; exit 2 ;;
 esac
 
