@@ -11,7 +11,14 @@ from contracts.events.training import ExportWish
 from contracts.vocabulary import DeploymentType, ExportFormat, ExportStatus, Framework, TaskType, Tier
 from gateway.deployment import Command
 from gateway.deployment_requests import NewDeployment, change_deployment, request_deployment, rotate_key
-from gateway.requests import NewTraining, cancel_export, make_default, register_training, request_export
+from gateway.requests import (
+    NewTraining,
+    cancel_export,
+    make_default,
+    register_training,
+    release_exports,
+    request_export,
+)
 from gateway.store.accounts import UserRow
 from gateway.store.jobs import JobRow
 from servicekit.postgres import transaction
@@ -22,7 +29,7 @@ from .tables import Connection, SimPool, moment
 from .world import SETTINGS, World
 
 WISH = ExportWish(export_format=ExportFormat.ONNX)
-CHECKPOINT = f"s3://{SETTINGS.s3_bucket}/uploads/best.pt"
+CHECKPOINT = f"s3://{SETTINGS.s3_bucket}/trained/best.pt"
 R = TypeVar("R")
 
 
@@ -78,7 +85,9 @@ class Crowd:
     async def _request(self, conn: Connection) -> JobRow:
         made: Any = conn
         training = await register_training(made, self._training, SETTINGS.export_timeout_s)
-        return await request_export(made, training, WISH, SETTINGS.export_timeout_s)
+        row = await request_export(made, training, WISH, SETTINGS.export_timeout_s)
+        await release_exports(made, SETTINGS.exports_ahead)
+        return row
 
     async def _change_of_mind(self, conn: Connection) -> None:
         await self._request(conn)

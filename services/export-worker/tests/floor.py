@@ -74,11 +74,12 @@ class Floor:
         return fact
 
     async def request(self, **changes: object) -> ExportRequestedV1:
-        key = f"uploads/{uuid4()}/model.pt"
+        user_id = uuid4()
+        key = f"uploads/{user_id}/{uuid4()}/model.pt"
         await self.store.put_bytes(key, CHECKPOINT)
         wanted = ExportRequestedV1(
             job_id=uuid4(),
-            user_id=uuid4(),
+            user_id=user_id,
             training_job_id=uuid4(),
             version=1,
             framework=Framework.ULTRALYTICS,

@@ -21,12 +21,13 @@ from export_worker import plain
 from export_worker.app import App, build_app
 from export_worker.sandbox import watch
 from export_worker.sandbox.bare import Bare
-from export_worker.sandbox.job_dir import JobDir, delete
+from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.step_log import StepLog
 from export_worker.sandbox.steps import Step
 from export_worker.settings import load
 from servicekit.servers import free_ports
 from servicekit.telemetry import Telemetry
+from servicekit.workplace import delete
 
 from .conftest import HOSTILE_CHILD, SMALL
 from .floor import Floor
@@ -77,7 +78,7 @@ def worker(floor: Floor, telemetry: Telemetry, without_bwrap: str) -> Callable[.
 
 
 async def ends(floor: Floor, checkpoint: Path) -> ModelExportedV1 | ExportFailedV1:
-    key = f"uploads/bare/{checkpoint.name}"
+    key = f"trained/{checkpoint.name}"
     await floor.store.put_file(key, checkpoint)
     job = await floor.request(
         checkpoint_path=f"s3://{floor.store.bucket}/{key}",

@@ -27,7 +27,7 @@ async def test_a_detector_is_exported_and_verified(
 ) -> None:
     checkpoint = tmp_path / "model.pt"
     await asyncio.to_thread(subprocess.run, [sys.executable, "-c", MAKE, str(checkpoint)], check=True)
-    key = "uploads/real/model.pt"
+    key = "trained/model.pt"
     await floor.store.put_file(key, checkpoint)
     variables = {
         "MODELPORT_STEP_MEMORY_MIB": "4096",

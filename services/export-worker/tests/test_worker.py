@@ -71,8 +71,9 @@ async def test_a_bad_step_fails_the_job_with_its_log_and_the_worker_goes_on(
     ("changes", "code"),
     [
         ({"checkpoint_path": "s3://other-bucket/uploads/model.pt"}, "invalid_uri"),
+        ({"checkpoint_path": f"s3://vision-platform/uploads/{uuid4()}/model.pt"}, "invalid_uri"),
         ({"checkpoint_path": "http://169.254.169.254/model.pt"}, "invalid_uri"),
-        ({"checkpoint_path": "s3://vision-platform/uploads/nothing/model.pt"}, "object_missing"),
+        ({"checkpoint_path": "s3://vision-platform/trained/nothing/model.pt"}, "object_missing"),
         ({"checkpoint_max_bytes": 10}, "checkpoint_too_large"),
     ],
 )
@@ -86,7 +87,7 @@ async def test_a_checkpoint_that_cannot_be_fetched_is_told(
 
 
 async def test_a_folder_is_fetched_whole(floor: Floor, tmp_path: Path) -> None:
-    folder = f"uploads/{uuid4()}/model"
+    folder = f"trained/{uuid4()}/model"
     for name in ("config.json", "model.safetensors", "sub/vocab.txt"):
         await floor.store.put_bytes(f"{folder}/{name}", b"{}")
     path = f"s3://{floor.store.bucket}/{folder}/"

@@ -15,6 +15,9 @@ MODEL_FILES: dict[ExportFormat, str] = {
     ExportFormat.OPENVINO: "model.openvino.zip",
     ExportFormat.TORCHSCRIPT: "model.torchscript",
 }
+UPLOADS = "uploads"
+PRODUCTS = frozenset({"exports", "edge-packages", "container-packages", "triton-models"})
+"""First folders of what we make ourselves."""
 PACKAGE = "export-package.zip"
 METADATA = "metadata.json"
 PARITY_REPORT = "parity_report.json"
@@ -33,6 +36,12 @@ class ObjectRef(Struct, frozen=True, kw_only=True):
 def upload(user_id: UUID, upload_id: UUID, filename: str) -> str:
     """Only the last path component of `filename` is used."""
     return f"uploads/{user_id}/{upload_id}/{PurePosixPath(filename.replace(chr(92), '/')).name}"
+
+
+def is_checkpoint_of(key: str, user_id: UUID) -> bool:
+    """Whether an object may be opened as a checkpoint of the user: an upload of its own, or what a platform service put beside our trees."""
+    root, _, rest = key.partition("/")
+    return rest.startswith(f"{user_id}/") if root == UPLOADS else bool(rest) and root not in PRODUCTS
 
 
 def export_root(job_id: UUID) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
+from contracts import keys
 from contracts.errors import Permanent
 from contracts.events import ExportRequestedV1
 from contracts.vocabulary import Framework
@@ -34,7 +35,7 @@ async def fetch(
 
     Raises Permanent: `invalid_uri`, `object_missing`, `checkpoint_too_large`; Transient `unavailable`.
     """
-    key = parse_uri(request.checkpoint_path.rstrip("/"), store.bucket)
+    key = checkpoint_key(request, store.bucket)
     objects = await _objects(store, request, key)
     size = sum(item.size_bytes for item in objects)
     if size > request.checkpoint_max_bytes:
@@ -50,6 +51,14 @@ async def fetch(
         return await _fetch_folder(store, key, objects, target)
     finally:
         watching.cancel()
+
+
+def checkpoint_key(request: ExportRequestedV1, bucket: str) -> str:
+    """The key, if it is in the bucket and the user's to read; raises Permanent("invalid_uri")."""
+    key = parse_uri(request.checkpoint_path.rstrip("/"), bucket)
+    if not keys.is_checkpoint_of(key, request.user_id):
+        raise Permanent("invalid_uri", "checkpoint_path is no upload of this user.")
+    return key
 
 
 async def _objects(store: ObjectStore, request: ExportRequestedV1, key: str) -> list[ObjectInfo]:

@@ -68,9 +68,9 @@ def _sniff_safetensors(path: Path, header_bytes: int) -> Kind:
         file.seek(8)
         try:
             header = json.loads(file.read(header_bytes))
-        except ValueError:
+            ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return "unreadable"
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     return "safetensors" if 8 + header_bytes + max(ends, default=0) == path.stat().st_size else "unreadable"
 
 
