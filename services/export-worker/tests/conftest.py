@@ -11,7 +11,7 @@ import pytest
 from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1
 from contracts.vocabulary import Framework
 from export_worker.sandbox.bubblewrap import MIB, Limits, Sandbox, make, separate_uid
-from export_worker.sandbox.job_dir import JobDir, delete
+from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.step_log import StepLog
 from export_worker.sandbox.steps import Step
 from servicekit import replay
@@ -19,6 +19,7 @@ from servicekit.bus import Bus
 from servicekit.objects import ObjectStore
 from servicekit.telemetry import Telemetry
 from servicekit.testing import NatsServer, S3Server
+from servicekit.workplace import delete
 
 from .floor import Floor
 

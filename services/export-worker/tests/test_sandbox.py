@@ -11,7 +11,8 @@ import pytest
 
 from export_worker.sandbox import bubblewrap, seccomp, watch
 from export_worker.sandbox.bubblewrap import MIB, Limits, make
-from export_worker.sandbox.job_dir import Home, JobDir, delete
+from export_worker.sandbox.job_dir import JobDir
+from servicekit.workplace import delete
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -132,20 +133,6 @@ async def test_a_held_process_is_gone_when_the_kernel_says_so() -> None:
         assert not waiting.done()
         os.killpg(process.pid, signal.SIGKILL)
         await waiting
-
-
-def test_the_folder_of_a_dead_worker_is_removed_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
-    (tmp_path / "dead").mkdir()
-    (tmp_path / "dead" / "lock").touch()
-    (tmp_path / "dead" / "run-1").mkdir()
-    (tmp_path / "somebody-else").mkdir()
-    first = Home(tmp_path, "first")
-    second = Home(tmp_path, "second")
-    assert not (tmp_path / "dead").exists()
-    assert (tmp_path / "somebody-else").is_dir()
-    assert first.path.is_dir()
-    second.release()
-    assert not second.path.exists()
 
 
 def test_the_run_keeps_its_log_out_of_the_steps_reach(tmp_path: Path) -> None:

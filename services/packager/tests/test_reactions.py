@@ -95,7 +95,11 @@ async def settled(bus):
 
 
 async def test_an_exported_model_becomes_a_package(bus, object_store, settings, telemetry, artefact, told):
+    """In a folder of its own: what a killed packager left is removed at the start, and at the end nothing is left."""
     job_id = uuid4()
+    killed = Path(settings.work_dir) / "packager-0"
+    killed.mkdir(parents=True)
+    (killed / "lock").touch()
     event = await artefact.store(object_store, job_id)
     await publish(bus, event)
     async with run_app(settings, telemetry) as health:

@@ -14,7 +14,6 @@ from export_worker.launchers.warm import WarmKeeper
 from export_worker.reactions import Exports
 from export_worker.sandbox import selftest
 from export_worker.sandbox.bubblewrap import SandboxState
-from export_worker.sandbox.job_dir import Home
 from export_worker.settings import Settings
 from servicekit import replay
 from servicekit.bus import Bus
@@ -22,6 +21,7 @@ from servicekit.health import HealthServer
 from servicekit.jobs import JobConsumer
 from servicekit.objects import ObjectStore
 from servicekit.telemetry import Telemetry
+from servicekit.workplace import Home
 
 CANCELLED_SINCE = timedelta(hours=24)
 _log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from servicekit.jobs import JobConsumer
 from servicekit.objects import ObjectStore
 from servicekit.replay import follow
 from servicekit.telemetry import Telemetry
+from servicekit.workplace import Home
 
 SERVICE = "packager"
 DURABLE = "packager-models"
@@ -27,8 +28,9 @@ STOP_GRACE_S = 2.0
 @asynccontextmanager
 async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[HealthServer]:
     """The running service; cancellations of the last day are known before the first job is taken."""
-    work_dir = _prepared(settings.work_dir)
+    home = _home(settings.work_dir)
     async with AsyncExitStack() as stack:
+        stack.callback(home.release)
         bus = Bus(settings.nats_url, SERVICE, telemetry)
         stack.push_async_callback(bus.stop)
         await bus.connect()
@@ -40,7 +42,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         health = await stack.enter_async_context(HealthServer(settings.host, settings.port, checks))
         await follower.caught_up()
 
-        reactions = Reactions(bus, store, cancellations, work_dir, model_max_bytes=settings.model_max_bytes)
+        reactions = Reactions(bus, store, cancellations, home.path, model_max_bytes=settings.model_max_bytes)
         consumer = JobConsumer(
             bus,
             event_type=ModelExportedV1,
@@ -57,10 +59,8 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         yield health
 
 
-def _prepared(path: str) -> Path:
-    work_dir = Path(path)
+def _home(path: str) -> Home:
     try:
-        work_dir.mkdir(parents=True, exist_ok=True)
+        return Home(Path(path), SERVICE)
     except OSError as error:
         raise Permanent("invalid_settings", f"MODELPORT_WORK_DIR {path!r} cannot be used: {error.strerror}") from error
-    return work_dir
