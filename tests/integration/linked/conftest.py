@@ -25,6 +25,7 @@ QUICK = {
     "MAX_DELIVER": "3",
     "REPUBLISH_AFTER_S": "5",
     "RECONCILE_INTERVAL_S": "1",
+    "SLOTS": "5",
     "WARM_RUNS": "false",
     "LOG_FORMAT": "json",
 }

@@ -20,9 +20,14 @@ def request(someone: Person, training: TrainingJob) -> ExportJob:
 
 def completed(someone: Person, job: ExportJob) -> ExportJob:
     """The job's end, which must be a package."""
-    ended = insist(someone.client.exports.wait, job.id)
-    assert ended.status is ExportStatus.COMPLETED, ended.error
-    return ended
+    return ended(someone, job.id)
+
+
+def ended(someone: Person, job_id: UUID) -> ExportJob:
+    """Likewise, by its id."""
+    found = insist(someone.client.exports.wait, job_id)
+    assert found.status is ExportStatus.COMPLETED, found.error
+    return found
 
 
 def is_served(someone: Person, job: ExportJob, picture: Path) -> None:

@@ -12,7 +12,8 @@ CONVERTER = (Path(__file__).parents[1] / "chaos" / "converter.py").read_text()
 
 if __name__ == "__main__":
     told = ExportRun.from_env(os.environ).request.source_config
-    if "kills_its_worker" in told:
+    flag = told.get("kills_its_worker_while")
+    if flag and Path(str(flag)).exists():
         os.kill(int(os.environ[PARENT]), signal.SIGKILL)
     slow = CONVERTER.replace("STAGE_S = 0.15", f"STAGE_S = {told.get('stage_s', 0.15)}")
     code = main(sys.argv[1:], command=(sys.executable, "-S", "-c", slow))
