@@ -1,7 +1,7 @@
 """export-package.zip: what goes in, from the worker's artefacts to the stored tree `exports/{job_id}/`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -92,12 +92,17 @@ def _written(folder: Path, texts: Mapping[str, bytes]) -> dict[str, Path]:
     return paths
 
 
-async def upload(store: ObjectStore, job_id: UUID, package: Package) -> Stored:
-    """Store every file loose and the zip last, so that whoever sees the zip finds all of it."""
+async def upload(store: ObjectStore, job_id: UUID, package: Package, prove: Callable[[], Awaitable[None]]) -> Stored:
+    """Store every file loose and the zip last, so that whoever sees the zip finds all of it.
+
+    `prove` raises where the job belongs to another packager; it is asked before each file, because a process may have
+    been stopped for long between any two.
+    """
     gate = asyncio.Semaphore(CONCURRENT_UPLOADS)
 
     async def put(name: str, path: Path) -> ObjectRef:
         async with gate:
+            await prove()
             return await store.put_file(keys.export_file(job_id, name), path, content_type(name))
 
     loose = package.members | package.beside

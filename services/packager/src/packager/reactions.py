@@ -101,9 +101,8 @@ class Reactions:
             sources = await self._fetch(event, folder)
         with span("assemble package"):
             package = await export_package.assemble(event.metadata, sources, folder)
-        await lease.heartbeat()
         with span("upload package", files=len(package.members)):
-            return await export_package.upload(self._store, event.job_id, package)
+            return await export_package.upload(self._store, event.job_id, package, lease.heartbeat)
 
     async def _fetch(self, event: ModelExportedV1, folder: Path) -> Sources:
         if event.model.size_bytes > self._model_max_bytes:
