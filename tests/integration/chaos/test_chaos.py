@@ -42,11 +42,13 @@ SEED = 20261123
 class Scale:
     """Of one edition.
 
+    jobs            in all, at the least
     calm, every     jobs before the first fault, and between two faults
     real            exports that the real converter makes
     window(s)       jobs in a window of throughput, and how many of them are granted after the last fault
     """
 
+    jobs: int
     calm: int
     kills: int
     every: int
@@ -81,9 +83,10 @@ def stormy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def scale(trials: Callable[[int, int], int]) -> Scale:
     return Scale(
-        calm=trials(11, 90),
+        jobs=trials(40, 500),
+        calm=trials(11, 60),
         kills=trials(7, 25),
-        every=trials(2, 14),
+        every=trials(2, 13),
         real=trials(1, 21),
         window=trials(4, 25),
         windows=trials(1, 4),
@@ -109,6 +112,7 @@ def aftermath(stormy: Stack, scale: Scale, tmp_path_factory: pytest.TempPathFact
         faults = rage(stormy, scale, load)
         load.hush()
         afterwards(scale, load, faults)
+        storm.wait_for(lambda: load.done, scale.jobs)
         load.stop()
     findings = asyncio.run(audit.audit(stormy, load.ledger, str(user.id)))
     return Aftermath(scale, training.id, load.ledger, faults, findings, asyncio.run(audit.runs(stormy, str(user.id))))
