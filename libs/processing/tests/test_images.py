@@ -221,3 +221,49 @@ def test_neither_backend(monkeypatch):
     monkeypatch.setattr(images, "pillow", None)
     with pytest.raises(ImageError, match="install opencv-python-headless or pillow"):
         images.decode(encode(MODES["rgb"], "PNG"))
+
+
+@pytest.mark.parametrize(
+    ("options", "weight"),
+    [({}, 1.0), ({"progressive": True}, 2.0), ({"progressive": True, "subsampling": 0}, 3.0)],
+)
+def test_weight_of_a_jpeg_is_what_a_decoder_keeps_of_it(options, weight):
+    assert headers.read(encode(MODES["rgb"], "JPEG", **options)).weight == pytest.approx(weight)
+
+
+def test_weight_of_webp():
+    frames = [MODES["rgb"], MODES["gray"].convert("RGB")]
+    animated = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    kinds = [encode(MODES["rgb"], "WEBP"), encode(MODES["rgb"], "WEBP", lossless=True), animated]
+    assert [headers.read(data).weight for data in kinds] == [1.0, headers.WEBP_WEIGHT, headers.ANIMATED_WEIGHT]
+
+
+def test_what_is_unpacked_more_than_once_counts_as_often():
+    heavy = encode(MODES["rgb"], "JPEG", progressive=True)
+    with pytest.raises(ImageError, match="unpacked more than once") as caught:
+        images.decode(heavy, max_pixels=37 * 53)
+    assert caught.value.code == "image_too_large"
+    assert images.decode(encode(MODES["rgb"], "JPEG"), max_pixels=37 * 53).shape == (37, 53, 3)
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_large_pictures_decode_in_place_to_the_same_pixels(mode, monkeypatch):
+    whole = encode(MODES[mode], "PNG")
+    monkeypatch.setattr(images, "LARGE_PIXELS", 1)
+    in_place = images.decode(whole)
+    monkeypatch.setattr(images, "LARGE_PIXELS", 1 << 60)
+    assert np.array_equal(in_place, images.decode(whole))
+
+
+def test_a_large_picture_that_no_decoder_takes_shows_nothing_of_what_was_in_memory(monkeypatch):
+    monkeypatch.setattr(images, "LARGE_PIXELS", 1)
+    refused = encode(MODES["rgb"], "JPEG").replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x09")
+    with pytest.raises(ImageError) as caught:
+        images.decode(refused)
+    assert caught.value.code == "image_unreadable"
+
+
+def test_without_files_in_memory_the_plain_way_is_taken(monkeypatch):
+    monkeypatch.setattr(images, "LARGE_PIXELS", 1)
+    monkeypatch.delattr("os.memfd_create")
+    assert images.decode(encode(MODES["rgb"], "PNG")).shape == (37, 53, 3)

@@ -20,9 +20,12 @@ MAX_SCANS = 50
 """Of one JPEG; progressive files have about ten."""
 MAX_TEXTS = 12
 """Of one PNG: texts and colour profiles, which may be compressed."""
+WEBP_WEIGHT, ANIMATED_WEIGHT = 2.5, 5.0
+"""A WebP with alpha or without loss is unpacked to four bytes a pixel beside the answer, an animated one to two such canvases more."""
 
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _NOT_FRAMES = {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -30,12 +33,16 @@ _TEXTS = {b"zTXt", b"iTXt", b"iCCP"}
 
 
 class Header(NamedTuple):
-    """`width` and `height` are those stored, before the orientation (1 to 8) is applied."""
+    """`width` and `height` are those stored, before the orientation (1 to 8) is applied.
+
+    `weight` is how many times the memory of its RGB pixels a decoder needs at its worst.
+    """
 
     format: str
     width: int
     height: int
     orientation: int = 1
+    weight: float = 1.0
 
 
 def read(data: bytes) -> Header:
@@ -54,6 +61,7 @@ def read(data: bytes) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     size, orientation, at = (0, 0), 1, 2
+    coefficients, is_progressive = 0.0, False
     for _ in range(MAX_PARTS):
         if data[at] != 0xFF:
             raise _unreadable("the JPEG file is damaged")
@@ -66,18 +74,26 @@ def _jpeg(data: bytes) -> Header:
         if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
             height, width = struct.unpack_from(">HH", data, body + 1)
             size = width, height
+            coefficients, is_progressive = _coefficients(data[body : at + 2 + length]), marker in _PROGRESSIVE
         elif marker == 0xE1 and data[body : body + 6] == b"Exif\0\0":
             orientation = _exif_orientation(data[body + 6 : at + 2 + length])
         elif marker == 0xDA:
-            _check_scans(data, at)
-            return Header("jpeg", *size, orientation)
+            is_kept = _count_scans(data, at) > 1 or is_progressive
+            return Header("jpeg", *size, orientation, 1 + coefficients / 3 if is_kept else 1.0)
         elif marker == 0xD9:
             raise _unreadable("the JPEG file holds no picture")
         at += 2 + length
     raise _unreadable("the JPEG file has too many segments")
 
 
-def _check_scans(data: bytes, at: int) -> None:
+def _coefficients(frame: bytes) -> float:
+    """Bytes a pixel that a decoder keeps of a picture whose scans each bring a part of it: two for each sample."""
+    sampled = [(factors >> 4, factors & 15) for factors in frame[7 : 6 + 3 * frame[5] : 3]]
+    widest, highest = (max(factors, default=0) or 1 for factors in zip(*sampled, strict=True)) if sampled else (1, 1)
+    return 2 * sum(width * height for width, height in sampled) / (widest * highest)
+
+
+def _count_scans(data: bytes, at: int) -> int:
     """From the first scan to the end marker; inside a scan every 0xFF byte is stuffed, so that any marker ends it."""
     scans = 0
     for _ in range(MAX_PARTS):
@@ -86,7 +102,7 @@ def _check_scans(data: bytes, at: int) -> None:
             raise _unreadable("the JPEG file is truncated")
         marker = data[found.start() + 1]
         if marker == 0xD9:
-            return
+            return scans
         scans += marker == 0xDA
         if scans > MAX_SCANS:
             raise _unreadable(f"the JPEG file has more than {MAX_SCANS} scans")
@@ -128,14 +144,16 @@ def _webp(data: bytes) -> Header:
     (stored,) = struct.unpack_from("<I", data, 4)
     if len(data) < stored + 8:
         raise _unreadable("the WebP file is truncated")
-    size, orientation, at = (0, 0), 1, 12
+    size, orientation, weight, at = (0, 0), 1, 1.0, 12
     for _ in range(MAX_PARTS):
         if at + 8 > stored + 8:
-            return Header("webp", *size, orientation)
+            return Header("webp", *size, orientation, weight)
         kind, length = struct.unpack_from("<4sI", data, at)
         body = data[at + 8 : at + 8 + length]
         if kind in _WEBP_SIZES and size == (0, 0):
             size = _WEBP_SIZES[kind](body)
+            if kind != b"VP8 ":
+                weight = ANIMATED_WEIGHT if kind == b"VP8X" and body[0] & _ANIMATION else WEBP_WEIGHT
         elif kind == b"EXIF":
             orientation = _exif_orientation(body.removeprefix(b"Exif\0\0"))
         at += 8 + length + length % 2
@@ -156,6 +174,7 @@ def _vp8l(body: bytes) -> tuple[int, int]:
     return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
 
 
+_ANIMATION = 0x02
 _WEBP_SIZES: dict[bytes, Callable[[bytes], tuple[int, int]]] = {b"VP8X": _vp8x, b"VP8 ": _vp8, b"VP8L": _vp8l}
 
 

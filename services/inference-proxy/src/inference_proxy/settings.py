@@ -18,7 +18,7 @@ class Settings(BusSettings, PostgresSettings, HttpSettings, frozen=True, kw_only
     triton_http_url: str
     key_pepper: Annotated[str, Meta(min_length=16)]
     image_max_bytes: Annotated[int, Meta(gt=0)] = 10 << 20
-    image_max_pixels: Annotated[int, Meta(gt=0)] = 25_000_000
+    image_max_pixels: Annotated[int, Meta(gt=0)] = 20_000_000
     inference_timeout_s: Seconds = 30.0
     body_timeout_s: Seconds = 30.0
     concurrency: Annotated[int, Meta(gt=0)] = 128
