@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 
@@ -19,9 +20,11 @@ from samples.cache import Sample, describe
 from servicekit.settings import load
 
 Say = Callable[[str], None]
-OWN_HOME, OWN_PORT_BASE = ".modelport-bench", "19500"
+OWN_HOME, OWN_PORT_BASE = ".modelport-bench", 19500
 START_LIMIT_S, QUIET_LIMIT_S = 120.0, 90.0
-QUIET_S, QUIET_SHARE = 3.0, 0.10
+QUIET_S, QUIET_SHARE = 1.5, 0.10
+SAMPLE = "shapes-detector"
+UP = ("-m", "embedded", "up")
 
 
 class Platform:
@@ -32,27 +35,37 @@ class Platform:
         self.is_fresh = is_fresh
         admin = Client(about.gateway_url, about.token, about.proxy_url)
         self.client = Client(about.gateway_url, admin.users.create("bench", "enterprise").token, about.proxy_url)
-        self._training: TrainingJob | None = None
+        self._trainings: dict[str, TrainingJob] = {}
 
     @property
     def sample(self) -> Sample:
-        return describe("shapes-detector", lambda line: print(line, file=sys.stderr))
+        return sample_called(SAMPLE)
 
     @property
     def training(self) -> TrainingJob:
-        if self._training is None:
-            recipe = self.sample.recipe
-            self._training = self.client.training.register(
+        return self.training_of(SAMPLE)
+
+    def training_of(self, name: str) -> TrainingJob:
+        """A sample registered once."""
+        if name not in self._trainings:
+            found = sample_called(name)
+            recipe = found.recipe
+            self._trainings[name] = self.client.training.register(
                 framework=recipe.framework,
                 task_type=recipe.task_type,
                 model_name=recipe.model_name,
-                checkpoint_path=self.client.training.upload(self.sample.checkpoint),
+                checkpoint_path=self.client.training.upload(found.checkpoint),
+                config=dict(recipe.config) or None,
             )
-        return self._training
+        return self._trainings[name]
 
     def export(self) -> ExportJob:
         """One ONNX export from request to completed package."""
-        job = self.client.exports.wait(self.client.exports.create(self.training.id, "onnx").id)
+        return self.completed(self.client.exports.create(self.training.id, "onnx").id)
+
+    def completed(self, job_id: UUID) -> ExportJob:
+        """Wait for the completed package."""
+        job = self.client.exports.wait(job_id)
         if job.status != "completed":
             raise RuntimeError(f"the export ended as {job.status}: {job.error}")
         return job
@@ -66,30 +79,36 @@ class Platform:
                 found[name] = [process, *process.children(recursive=True)]
         return found
 
-    def settle(self) -> None:
-        """Wait until the whole stack uses less than a tenth of a core for three seconds: nothing is being warmed or tidied.
+    def settle(self, quiet_s: float = QUIET_S, *programs: str) -> None:
+        """Wait until the whole stack, or some programs of it, use less than a tenth of a core for `quiet_s`: nothing is being warmed or tidied.
 
-        Shorter would be misled by the second that a worker waits before it warms its next run.
+        Shorter than the pause before a worker warms its next run would be misled by it.
         """
         deadline = time.monotonic() + QUIET_LIMIT_S
         while time.monotonic() < deadline:
-            before = self._cpu_seconds()
-            time.sleep(QUIET_S)
-            used = sum(seconds - before.get(pid, 0.0) for pid, seconds in self._cpu_seconds().items())
-            if used < QUIET_SHARE * QUIET_S:
+            before = self._cpu_seconds(programs)
+            time.sleep(quiet_s)
+            used = sum(seconds - before.get(pid, 0.0) for pid, seconds in self._cpu_seconds(programs).items())
+            if used < QUIET_SHARE * quiet_s:
                 return
         raise RuntimeError(f"the stack is not quiet after {QUIET_LIMIT_S:.0f} s")
 
-    def _cpu_seconds(self) -> dict[int, float]:
+    def _cpu_seconds(self, programs: Sequence[str]) -> dict[int, float]:
         """By process, because one that ends takes what it has used out of a sum."""
         spent = {}
-        for process in (process for group in self.processes().values() for process in group):
-            try:
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            spent[process.pid] = times.user + times.system
+        for name, group in self.processes().items():
+            for process in group if not programs or name in programs else ():
+                try:
+                    times = process.cpu_times()
+                except psutil.NoSuchProcess:
+                    continue
+                spent[process.pid] = times.user + times.system
         return spent
+
+
+def sample_called(name: str) -> Sample:
+    """A sample of the project, trained on first use."""
+    return describe(name, lambda line: print(line, file=sys.stderr))
 
 
 @contextmanager
@@ -100,15 +119,23 @@ def running_platform(say: Say) -> Iterator[Platform]:
         say("using the stack that runs already")
         yield Platform(about, is_fresh=False)
         return
-    home = Path(OWN_HOME).resolve()
+    with own_platform(say, OWN_HOME, OWN_PORT_BASE) as made:
+        yield made
+
+
+@contextmanager
+def own_platform(
+    say: Say, home_name: str, port_base: int, *, up: Sequence[str] = UP, **settings: str
+) -> Iterator[Platform]:
+    """A stack of our own; `settings` are variables of the services without their prefix, `up` the interpreter's arguments."""
+    home = Path(home_name).resolve()
     home.mkdir(exist_ok=True)
     say(f"starting a stack in {home.name}")
-    environment = {**os.environ, "MODELPORT_HOME": str(home), "MODELPORT_PORT_BASE": OWN_PORT_BASE}
+    own = {f"MODELPORT_{name}": value for name, value in settings.items()}
+    environment = {**os.environ, **own, "MODELPORT_HOME": str(home), "MODELPORT_PORT_BASE": str(port_base)}
     environment.pop("MAKELEVEL", None)
     with (home / "bench.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "embedded", "up"], env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen([sys.executable, *up], env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield Platform(_wait(home, process), is_fresh=True)
     finally:
