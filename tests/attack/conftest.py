@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from contracts import credentials
-from contracts.vocabulary import Scope
+from contracts.vocabulary import Scope, Tier
 from modelport import Client
 from modelport.models import Deployment, ExportJob, TrainingJob
+from tests.attack.fleet import MINUTE, NEVER, Fleet, running
 from tests.stack import Person, Stack
 
 
@@ -98,3 +99,17 @@ def dead_tokens(admin: Client, thief: Thief, gateway: httpx.Client, until: Calla
         "revoked": f"Bearer {revoked.token}",
         "expired": f"Bearer {expired.token}",
     }
+
+
+@pytest.fixture(scope="package")
+def month(trials: Callable[[int, int], int]) -> int:
+    """The monthly limit of the fleet's tier `free`."""
+    return trials(150, 3000)
+
+
+@pytest.fixture(scope="package")
+def fleet(tmp_path_factory: pytest.TempPathFactory, month: int) -> Iterator[Fleet]:
+    """Three proxies; `free` has a limit a month, `pro` none that counts, `enterprise` one a minute."""
+    limits = {Tier.FREE: (month, NEVER), Tier.PRO: (NEVER, NEVER), Tier.ENTERPRISE: (None, MINUTE)}
+    with running(tmp_path_factory.mktemp("fleet"), limits, stale_after_s=5) as made:
+        yield made

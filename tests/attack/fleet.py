@@ -2,13 +2,16 @@
 
 import asyncio
 import io
+import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
+from typing import Any
+from uuid import UUID
 
 import aiohttp
 import asyncpg
@@ -24,7 +27,11 @@ from servicekit.telemetry import Telemetry
 from servicekit.testing import NatsServer, PostgresServer, Server, nats_server, postgres_server
 
 ROOT = Path(__file__).parents[2]
-LEASE_S = 3
+LEASE_S = 8
+MINUTE = 40
+NEVER = 10**9
+PATIENCE_S = 100
+Sent = tuple[str, bytes, Mapping[str, str]]
 Limits = Mapping[Tier, tuple[int | None, int]]
 """Requests a month and a minute."""
 
@@ -44,12 +51,14 @@ class Fleet:
 
     nats: NatsServer
     postgres: PostgresServer
+    upstream: Server
     proxies: list[Proxy]
 
-    async def tenant(self, tier: Tier) -> "Tenant":
-        """A new user, known to all proxies."""
+    async def tenant(self, tier: Tier, user_id: str = "") -> "Tenant":
+        """An endpoint of a new user, or of this one."""
         endpoint = alone.endpoint("")
         access = msgspec.structs.replace(endpoint.activation.access, tier=tier)
+        access = msgspec.structs.replace(access, user_id=UUID(user_id) if user_id else access.user_id)
         activation = msgspec.structs.replace(endpoint.activation, access=access)
         bus = Bus(self.nats.url, "test", Telemetry("test", TracerProvider(shutdown_on_exit=False)))
         await bus.connect()
@@ -97,25 +106,31 @@ class Tenant:
         return self.codes["ok"]
 
 
-def _picture() -> bytes:
+def _picture(colour: str) -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", (64, 48), "red").save(out, "JPEG")
+    Image.new("RGB", (64, 48), colour).save(out, "JPEG")
     return out.getvalue()
 
 
-PICTURE = _picture()
+PICTURE, OTHER_PICTURE = _picture("red"), _picture("blue")
 
 
 async def send(
-    session: aiohttp.ClientSession, proxy: Proxy, tenant: Tenant, *, key: str = "", media_type: str = "image/jpeg"
-) -> tuple[str, bytes, Mapping[str, str]]:
+    session: aiohttp.ClientSession,
+    proxy: Proxy,
+    tenant: Tenant,
+    *,
+    key: str = "",
+    media_type: str = "image/jpeg",
+    picture: bytes = PICTURE,
+) -> Sent:
     """One request: the code of its answer ("ok", a problem's, or "unknown"), the body and the headers."""
     headers = {"Authorization": f"Bearer {tenant.key}", "Content-Type": media_type}
     if key:
         headers["Idempotency-Key"] = key
     asked = time()
     try:
-        async with session.post(proxy.url + tenant.path, data=PICTURE, headers=headers) as answer:
+        async with session.post(proxy.url + tenant.path, data=picture, headers=headers) as answer:
             body, told = await answer.read(), answer.headers
     except (aiohttp.ClientError, TimeoutError, OSError):
         tenant.codes["unknown"] += 1
@@ -127,6 +142,14 @@ async def send(
     return code, body, told
 
 
+async def insist(session: aiohttp.ClientSession, proxy: Proxy, tenant: Tenant, **request: Any) -> Sent:
+    """`send`, again while the answer is that it should be sent again: a busy machine makes a server late."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (sent := await send(session, proxy, tenant, **request))[0] == "unavailable":
+            await asyncio.sleep(0.2)
+        return sent
+
+
 def _note_minute(tenant: Tenant, asked: float, told: str) -> None:
     """The minute that the answer says it counts in, by its end; test and database share this machine's clock."""
     answered = time()
@@ -134,6 +157,31 @@ def _note_minute(tenant: Tenant, asked: float, told: str) -> None:
     end = int(answered + left_s + 1) // 60 * 60
     tenant.admitted[end] += 1
     tenant.impossible += not (asked - 1 <= end and end - 60 <= answered + 1)
+
+
+@asynccontextmanager
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+        yield session
+
+
+async def eventually(check: Callable[[], Coroutine[object, object, bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await check():
+            await asyncio.sleep(0.2)
+
+
+async def knows(session: aiohttp.ClientSession, fleet: Fleet, *tenants: Tenant) -> None:
+    """Until every proxy has heard of the tenants; what is no picture by its own word is refused before any limit is asked."""
+    for proxy, tenant in itertools.product(fleet.proxies, tenants):
+
+        async def known(proxy=proxy, tenant=tenant) -> bool:
+            return (await send(session, proxy, tenant, media_type="text/plain"))[0] == "unsupported_media_type"
+
+        await eventually(known)
+    for tenant in tenants:
+        tenant.codes.clear()
 
 
 @contextmanager
@@ -145,7 +193,7 @@ def running(folder: Path, limits: Limits, *, proxies: int = 3, **settings: objec
         postgres = stack.enter_context(postgres_server(folder))
         asyncio.run(_declare(nats))
         (port,) = free_ports(1)
-        _start(stack, folder, "upstream", port, ("bench.upstream", str(port), "1"), {})
+        upstream = _start(stack, folder, "upstream", port, ("bench.upstream", str(port), "1"), {})
         told = {
             "MODELPORT_NATS_URL": nats.url,
             "MODELPORT_POSTGRES_DSN": postgres.dsn,
@@ -162,7 +210,7 @@ def running(folder: Path, limits: Limits, *, proxies: int = 3, **settings: objec
             environment = {**told, "MODELPORT_PORT": str(port), "SKEW": str(skew)}
             server = _start(stack, folder, f"proxy-{index}", port, ("tests.attack.limited",), environment)
             made.append(Proxy(server, f"http://{LOOPBACK}:{port}", skew))
-        yield Fleet(nats, postgres, made)
+        yield Fleet(nats, postgres, upstream, made)
 
 
 def _start(
