@@ -1,9 +1,11 @@
 """Ends background tasks for certain."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 PATIENCE_S = 0.25
+R = TypeVar("R")
 
 
 async def end(*tasks: "asyncio.Task[Any]") -> None:
@@ -18,3 +20,17 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=PATIENCE_S)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def finish(work: Coroutine[Any, Any, R]) -> R:
+    """The answer of `work`, which runs to its end however often the waiting task is cancelled, as `end` does; only then is that heeded."""
+    task = asyncio.create_task(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled and not task.cancelled() and task.exception() is None:
+        raise asyncio.CancelledError
+    return task.result()

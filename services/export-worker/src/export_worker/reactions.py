@@ -15,7 +15,7 @@ from contracts.keys import ObjectRef
 from export_worker import facts
 from export_worker.launchers import Launcher, RunHandle, RunState
 from export_worker.room import TEXT, Exit
-from servicekit import telemetry
+from servicekit import tasks, telemetry
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
 from servicekit.leases import Lease
@@ -72,16 +72,21 @@ class Exports:
         )
 
     async def _run(self, run: ExportRun, stop: asyncio.Event) -> None:
-        handle = await self._launcher.launch(run)
+        handle = RunHandle(run.id)
         try:
+            await tasks.finish(self._launcher.launch(run))
             state = await self._supervise(handle, stop, run.request.timeout_s + EXTRA_S)
             if stop.is_set():
                 _log.info("job %s is cancelled", run.request.job_id)
             elif state is not RunState.SUCCEEDED:
                 await self._speak_for(run, handle, state)
         finally:
-            await self._launcher.cancel(handle)
-            await self._launcher.forget(handle)
+            await tasks.finish(self._clear(handle))
+
+    async def _clear(self, handle: RunHandle) -> None:
+        """Leave nothing of a run: half a clean-up would let one go on that nobody watches."""
+        await self._launcher.cancel(handle)
+        await self._launcher.forget(handle)
 
     async def _supervise(self, handle: RunHandle, stop: asyncio.Event, limit_s: float) -> RunState:
         """Wait for the run's end; RUNNING where the job was cancelled or took too long."""
