@@ -12,7 +12,7 @@ import pytest
 
 from embedded.program import Program, StartError
 from embedded.supervisor import Supervisor
-from embedded.watchdog import MARKER, processes_of
+from embedded.watchdog import MARKER, kill_all, processes_of
 
 STACK_ID = "test-stack"
 SLEEP = "import time; time.sleep(60)"
@@ -48,9 +48,9 @@ async def test_stages_start_in_order_and_nothing_is_left_after_the_stop(tmp_path
     stack = supervisor(tmp_path, (program("first", SLEEP),), (program("second", SLEEP),), told=told)
     await stack.start()
     assert [line.split()[0] for line in told] == ["first", "second"]
-    assert set(processes_of(f"{STACK_ID}-{os.getpid()}")) == set(stack.pids.values())
+    assert set(processes_of(f"{STACK_ID}-{os.getpid()}", tmp_path)) == set(stack.pids.values())
     await stack.stop()
-    assert processes_of(f"{STACK_ID}-{os.getpid()}") == []
+    assert processes_of(f"{STACK_ID}-{os.getpid()}", tmp_path) == []
 
 
 async def test_a_failure_takes_everything_down_again(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_a_failure_takes_everything_down_again(tmp_path: Path) -> None:
     stack = supervisor(tmp_path, (program("good", SLEEP),), (broken,))
     with pytest.raises(StartError, match="mend it"):
         await stack.start()
-    assert processes_of(f"{STACK_ID}-{os.getpid()}") == []
+    assert processes_of(f"{STACK_ID}-{os.getpid()}", tmp_path) == []
 
 
 MURDERED = """
@@ -93,10 +93,10 @@ async def test_nothing_survives_a_supervisor_killed_without_warning(tmp_path: Pa
     stack_id = f"murder-{os.getpid()}"
     code = textwrap.dedent(MURDERED).format(stack_id=stack_id, folder=tmp_path)
     victim = subprocess.Popen([sys.executable, "-c", code])
-    await until(lambda: len(processes_of(stack_id)) == 2)
+    await until(lambda: len(processes_of(stack_id, tmp_path)) == 2)
     victim.kill()
     victim.wait()
-    await until(lambda: not processes_of(stack_id))
+    await until(lambda: not processes_of(stack_id, tmp_path))
     await until(lambda: not (tmp_path / "stack.json").exists())
 
 
@@ -105,3 +105,13 @@ async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen within 20 s"
         await asyncio.sleep(0.05)
+
+
+async def test_a_sandbox_without_an_environment_is_known_by_the_folder_that_it_names(tmp_path: Path) -> None:
+    (tmp_path / "bwrap").symlink_to(sys.executable)
+    command = [str(tmp_path / "bwrap"), "-S", "-c", SLEEP, f"{tmp_path}/home/work/export-worker/job"]
+    orphan = subprocess.Popen(command, env={})
+    await until(lambda: processes_of("nobody", tmp_path / "home") == [orphan.pid])
+    assert processes_of("nobody", tmp_path / "hom") == []
+    assert kill_all("nobody", tmp_path / "home") == 1
+    assert orphan.wait() == -9

@@ -1,6 +1,8 @@
 """Folders of processes: a dead one's is removed, a living one's and a stranger's are not."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from servicekit.workplace import Home, delete
@@ -18,6 +20,19 @@ def test_the_folder_of_a_dead_process_is_removed_and_that_of_a_living_one_is_not
     assert first.path.is_dir()
     second.release()
     assert not second.path.exists()
+
+
+def test_a_sandbox_that_a_dead_process_left_is_ended(tmp_path: Path) -> None:
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    (dead / "lock").touch()
+    (tmp_path / "bwrap").symlink_to(sys.executable)
+    command = [str(tmp_path / "bwrap"), "-S", "-c", "print(flush=True); import time; time.sleep(60)", f"{dead}/run/job"]
+    orphan = subprocess.Popen(command, env={}, stdout=subprocess.PIPE)
+    assert orphan.stdout is not None
+    assert orphan.stdout.readline() == b"\n"
+    Home(tmp_path, "next").release()
+    assert orphan.wait() == -9
 
 
 def test_deleting_takes_any_depth_and_any_permissions(tmp_path: Path) -> None:

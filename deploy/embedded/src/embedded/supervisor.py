@@ -44,7 +44,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Everything ready, in order; on the first failure everything is taken down again and StartError raised."""
-        watchdog.kill_all(self._stack_id)
+        watchdog.kill_all(self._stack_id, self._stack_file.parent)
         self._watchdog = _start_watchdog(self._stack_id, self._stack_file)
         try:
             for number, stage in enumerate(self._stages):
@@ -61,7 +61,7 @@ class Supervisor:
         """Services first, servers last; nothing of the stack is left when this returns."""
         for stage in reversed(self._stages):
             await asyncio.gather(*(item.stop() for item in stage))
-        watchdog.kill_all(self._stack_id)
+        watchdog.kill_all(self._stack_id, self._stack_file.parent)
         if self._watchdog is not None:
             self._watchdog.communicate(watchdog.CLEAN_END)
             self._watchdog = None

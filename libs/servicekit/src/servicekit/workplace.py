@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 LOCK = "lock"
@@ -31,9 +33,28 @@ def _remove_if_dead(folder: Path) -> None:
     try:
         with (folder / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for pid in sandboxes_in(folder):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             delete(folder)
     except OSError:
         return  # nobody's folder, or its process lives
+
+
+def sandboxes_in(folder: Path) -> list[int]:
+    """Processes of bwrap itself that name the folder.
+
+    They die with their parent, but for one whose parent is killed between its clone and its first word: it waits for that word for ever.
+    """
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            is_sandbox = process.name.isdigit() and (process / "comm").read_text() == "bwrap\n"
+            if is_sandbox and f"{folder}/".encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
 
 
 def delete(tree: Path) -> None:
