@@ -20,9 +20,9 @@ from tests.stack import Person, Stack, free_base
 
 HERE = Path(__file__).parent
 QUICK = {
-    "ACK_WAIT_S": "4",
+    "ACK_WAIT_S": "6",
     "HEARTBEAT_S": "1",
-    "MAX_DELIVER": "3",
+    "MAX_DELIVER": "2",
     "REPUBLISH_AFTER_S": "5",
     "RECONCILE_INTERVAL_S": "1",
     "SLOTS": "5",

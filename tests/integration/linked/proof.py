@@ -10,7 +10,7 @@ from modelport.models import ExportJob, TrainingJob
 from tests.integration.chaos.load import insist
 from tests.stack import Person
 
-WINDOW_JOBS = 12
+PATIENCE_S = 300.0
 
 
 def request(someone: Person, training: TrainingJob) -> ExportJob:
@@ -34,7 +34,7 @@ def is_served(someone: Person, job: ExportJob, picture: Path) -> None:
     """A new deployment of the job comes up, answers, and goes."""
     deployments = someone.client.deployments
     made = insist(deployments.create, job.id, "platform_endpoint", "after a fault")
-    active = insist(deployments.wait, made.id)
+    active = insist(deployments.wait, made.id, timeout_s=PATIENCE_S)
     assert active.status == "active", active.error
     answers(someone, made.id, made.api_key, picture)
     insist(deployments.delete, made.id)
@@ -47,7 +47,7 @@ def answers(someone: Person, deployment_id: UUID, key: str, picture: Path) -> No
     assert answer.predictions[0].class_name == "red"
 
 
-def jobs_per_second(someone: Person, training: TrainingJob, count: int = WINDOW_JOBS) -> float:
+def jobs_per_second(someone: Person, training: TrainingJob, count: int) -> float:
     """How quickly so many jobs, asked for together, have come to their packages."""
     began = time.monotonic()
     for job in [request(someone, training) for _ in range(count)]:
