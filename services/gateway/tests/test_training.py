@@ -100,7 +100,10 @@ async def test_only_ones_own_uploads_can_be_registered(gateway: Gateway) -> None
     assert await stranger.refusal("POST", PATH, body(uri)) == (400, "invalid_uri")
     missing = f"s3://{bucket}/uploads/{me['id']}/{uuid4()}/a.pt"
     assert await owner.refusal("POST", PATH, body(missing)) == (422, "object_missing")
-    assert (await gateway.admin.post(PATH, body(uri)))["checkpoint_path"] == uri
+    assert await gateway.admin.refusal("POST", PATH, body(uri)) == (400, "invalid_uri")
+    await gateway.parts.objects.put_bytes("trained/best.pt", b"weights")
+    platform = f"s3://{bucket}/trained/best.pt"
+    assert (await gateway.admin.post(PATH, body(platform)))["checkpoint_path"] == platform
 
 
 async def test_sizes_keep_to_the_tier(gateway: Gateway) -> None:
@@ -260,7 +263,7 @@ async def completed(gateway: Gateway, client: Client, **changes: object) -> Trai
         "framework": Framework.ULTRALYTICS,
         "task_type": TaskType.OBJECT_DETECTION,
         "model_name": "shapes",
-        "checkpoint_path": f"s3://{gateway.parts.objects.bucket}/{keys.export_file(uuid4(), 'trained/best.pt')}",
+        "checkpoint_path": f"s3://{gateway.parts.objects.bucket}/trained/{uuid4()}/best.pt",
         "classes": ["circle", "square"],
         "export": ExportWish(export_format=ExportFormat.ONNX, version_tag="nightly"),
     }

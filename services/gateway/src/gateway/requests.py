@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 from msgspec import Struct
 
+from contracts import keys
 from contracts.capabilities import require_supported
 from contracts.errors import ErrorInfo, FieldError, ModelportError, Permanent
 from contracts.events import ExportCancelledV1, ExportRequestedV1
@@ -40,10 +41,10 @@ class NewTraining(Struct, frozen=True, kw_only=True):
     export: ExportWish | None
 
 
-def checkpoint_key(checkpoint_path: str, bucket: str, *, within: str = "") -> str:
-    """The key of a checkpoint in our bucket, `within` a prefix; a folder may end in a slash. Permanent("invalid_uri")."""
+def checkpoint_key(checkpoint_path: str, bucket: str, user_id: UUID, *, within: str = "") -> str:
+    """The key of a checkpoint of the user's in our bucket, `within` a prefix; a folder may end in a slash. Permanent("invalid_uri")."""
     key = parse_uri(checkpoint_path.rstrip("/"), bucket)
-    if not key.startswith(within):
+    if not key.startswith(within) or not keys.is_checkpoint_of(key, user_id):
         raise Permanent(
             "invalid_uri",
             "checkpoint_path must be an upload of your own.",
@@ -55,10 +56,10 @@ def checkpoint_key(checkpoint_path: str, bucket: str, *, within: str = "") -> st
 async def check_checkpoint(objects: ObjectStore, caller: Caller, checkpoint_path: str) -> str:
     """The normalised URI of a checkpoint that the caller may use, that exists and that its tier allows.
 
-    Administrators may name any object of the bucket. Raises Permanent: invalid_uri, object_missing, checkpoint_too_large.
+    Administrators may also name what platform services put into the bucket. Raises Permanent: invalid_uri, object_missing, checkpoint_too_large.
     """
     within = "" if caller.is_admin else f"uploads/{caller.user_id}/"
-    key = checkpoint_key(checkpoint_path, objects.bucket, within=within)
+    key = checkpoint_key(checkpoint_path, objects.bucket, caller.user_id, within=within)
     size = await _stored_size(objects, key)
     require_size(caller.tier, size, "checkpoint_path")
     return uri(objects.bucket, key)
