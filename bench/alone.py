@@ -65,10 +65,10 @@ class Endpoint(Struct, frozen=True):
 
 
 class Alone:
-    """The running proxy `server`, its `upstream_url`, and `endpoints`, one a user."""
+    """The running proxy `server` at `url`, its `upstream` where it is ours, and `endpoints`, one a user."""
 
-    def __init__(self, server: Server, url: str, upstream_url: str, endpoints: list[Endpoint]) -> None:
-        self.server, self.url, self.upstream_url, self.endpoints = server, url, upstream_url, endpoints
+    def __init__(self, server: Server, url: str, upstream: Server | None, endpoints: list[Endpoint]) -> None:
+        self.server, self.url, self.upstream, self.endpoints = server, url, upstream, endpoints
 
 
 @contextmanager
@@ -84,8 +84,9 @@ def proxy_alone(
         folder.chmod(0o755)
         nats = stack.enter_context(nats_server(folder))
         dsn = stack.enter_context(postgres_server(folder)).dsn
+        upstream = None
         if not upstream_url:
-            upstream_url = _start_upstream(stack, folder, delay_ms)
+            upstream, upstream_url = _start_upstream(stack, folder, delay_ms)
         (port,) = free_ports(1)
         url = f"http://{LOOPBACK}:{port}"
         endpoints = [endpoint(url) for _ in range(users)]
@@ -98,14 +99,14 @@ def proxy_alone(
             "MODELPORT_PORT": str(port),
             **(settings or {}),
         }
-        yield Alone(_start(stack, "inference_proxy", (), folder, port, environment), url, upstream_url, endpoints)
+        yield Alone(_start(stack, "inference_proxy", (), folder, port, environment), url, upstream, endpoints)
 
 
-def _start_upstream(stack: ExitStack, folder: Path, delay_ms: float) -> str:
+def _start_upstream(stack: ExitStack, folder: Path, delay_ms: float) -> tuple[Server, str]:
     (port,) = free_ports(1)
     environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    _start(stack, "bench.upstream", (str(port), str(delay_ms)), folder, port, environment)
-    return f"http://{LOOPBACK}:{port}"
+    server = _start(stack, "bench.upstream", (str(port), str(delay_ms)), folder, port, environment)
+    return server, f"http://{LOOPBACK}:{port}"
 
 
 def _start(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 GRACE_S = 8
+LOOK_S = 0.02
 
 _CODES = {
     400: "invalid_request",
@@ -181,18 +183,26 @@ def tracing(telemetry: Telemetry) -> Callable[[ASGIApp], ASGIApp]:
 
 
 async def serve(
-    app: Any, host: str, port: int, *, grace_s: int = GRACE_S, stopping: Callable[[], None] = lambda: None
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    grace_s: int = GRACE_S,
+    stopping: Callable[[], None] = lambda: None,
+    leave_s: float = 0.0,
 ) -> None:
     """Serve an ASGI app in the running loop until SIGTERM, SIGINT or cancellation, then finish running requests.
 
-    `stopping` ends answers that would go on for ever. Returns normally, so that the caller's own clean-up runs; OSError
+    `stopping` ends answers that would go on for ever, and may send clients away: for `leave_s`, or until no connection is left, new
+    ones are still taken, because a client cannot know earlier. Returns normally, so that the caller's own clean-up runs; OSError
     where the port is taken.
     """
     server = make_server(app, host, port, grace_s=grace_s)
+    leaving: set[asyncio.Task[None]] = set()
 
     def stop() -> None:
-        server.should_exit = True
         stopping()
+        leaving.add(asyncio.get_running_loop().create_task(_exit_when_empty(server, leave_s)))
 
     process.on_stop(stop)
     try:
@@ -202,6 +212,14 @@ async def serve(
         if server.started:
             await server.shutdown()
         raise
+
+
+async def _exit_when_empty(server: "uvicorn.Server", leave_s: float) -> None:
+    """Whoever was told to go elsewhere has gone, or had the time for it."""
+    deadline = time.monotonic() + leave_s
+    while server.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110  (uvicorn has no event for this)
+        await asyncio.sleep(LOOK_S)
+    server.should_exit = True
 
 
 def make_server(

@@ -118,6 +118,10 @@ class Server:
                 raise ServerFailed(f"{self._command.name} did not start:\n{self._running.log()[-3000:]}")
             time.sleep(0.02)
 
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self._running.is_running()
+
     def stop(self) -> None:
         """Ask for a clean stop and wait for it; SIGKILL where it takes too long."""
         self._running.stop(STOP_PATIENCE_S)

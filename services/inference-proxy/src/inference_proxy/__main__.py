@@ -1,6 +1,7 @@
 """`python -m inference_proxy`: serves until SIGTERM."""
 
 import ctypes
+import math
 from contextlib import suppress
 
 from inference_proxy.app import SERVICE, build_app
@@ -8,6 +9,8 @@ from inference_proxy.settings import Settings
 from servicekit import process, settings, telemetry
 from servicekit.http import serve
 
+LEAVE_S = 2.0
+"""How long clients that keep idle connections have to notice; busy ones are told with their next answer."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MALLOC_OPTIONS = {M_MMAP_THRESHOLD: 16 << 20, M_TRIM_THRESHOLD: 32 << 20, M_ARENA_MAX: 2}
 
@@ -31,7 +34,8 @@ async def main() -> None:
     tracing = telemetry.setup(SERVICE)
     try:
         async with build_app(given, tracing) as api:
-            await serve(api, given.host, given.port, grace_s=3)
+            grace_s = math.ceil(given.inference_timeout_s) + 1
+            await serve(api, given.host, given.port, grace_s=grace_s, stopping=api.leave, leave_s=LEAVE_S)
     finally:
         tracing.shutdown()
 

@@ -105,6 +105,7 @@ class Api:
         self._parts = parts
         self._requests = Room(parts.concurrency, max(parts.concurrency // SHARES, 1))
         self._bodies = Room(BODIES_BYTES, BODIES_BYTES // SHARES)
+        self._is_leaving = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -115,7 +116,11 @@ class Api:
                 answer = await self._answer(call)
             except ClientGone:
                 return
-            await respond(send, answer, close=not call.is_read and call.method != "GET")
+            await respond(send, answer, close=self._is_leaving or (not call.is_read and call.method != "GET"))
+
+    def leave(self) -> None:
+        """From now on every answer ends its connection and /readyz says 503: the process is about to end."""
+        self._is_leaving = True
 
     async def _answer(self, call: Call) -> Answer:
         try:
@@ -126,7 +131,7 @@ class Api:
             if call.path == "/healthz":
                 return _health(Health("ok"))
             if call.path == "/readyz":
-                return _health(await run_checks(self._parts.checks))
+                return _health(Health("leaving") if self._is_leaving else await run_checks(self._parts.checks))
             raise Permanent("not_found", "There is nothing here.")
         except ModelportError as error:
             return problem(error, call.path)
