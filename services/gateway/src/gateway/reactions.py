@@ -135,12 +135,12 @@ async def on_usage_recorded(conn: Connection, _: Parts, fact: InferenceRecordedV
 
 
 async def on_training_completed(parts: Parts, event: TrainingCompletedV1) -> None:
-    """What POST /api/v1/training does, for a platform service; any object of the bucket may be the checkpoint.
+    """What POST /api/v1/training does, for a platform service; the checkpoint is an upload of the user's or the platform's own object.
 
     The training stands even where its export is refused: then there is a failed job that says why. While as many exports
     are running as the tier allows, its turn is waited for. Raises Permanent, hence a dead letter with the reason: invalid_uri, not_found (the user), conflict.
     """
-    checkpoint_key(event.checkpoint_path, parts.settings.s3_bucket)
+    checkpoint_key(event.checkpoint_path, parts.settings.s3_bucket, event.user_id)
     async with transaction(parts.pool) as conn:
         if await accounts.user(conn, event.user_id) is None:
             raise Permanent("not_found", f"There is no user {event.user_id}.")
