@@ -45,8 +45,9 @@ def test_a_cold_child_reads_its_folder_and_says_nothing_but_json(sample: Samples
 
 
 @pytest.mark.slow
-def test_a_warm_child_waits_for_its_job(sample: Samples, tmp_path: Path):
-    child = started(tmp_path, "--warm", "timm")
+@pytest.mark.parametrize("how", ["--warm", "--cold"])
+def test_a_child_waits_for_its_job(sample: Samples, tmp_path: Path, how: str):
+    child = started(tmp_path, how, "timm")
     assert child.stdout is not None
     assert child.stdin is not None
     ready = json.loads(child.stdout.readline())
@@ -114,3 +115,44 @@ def test_the_cause_is_the_original_error():
         told = describe(error, ExportStage.CONVERT)
 
     assert told.cause == "ValueError: inner"
+
+
+IMPORTS = """
+import sys
+from export_worker import registry
+registry.resolve(registry.LOADERS[sys.argv[1]])
+print(" ".join(name for name in ("torchvision", "timm", "ultralytics", "transformers") if name in sys.modules))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("framework", "foreign"), [("ultralytics", {"torchvision", "timm"}), ("huggingface", {"timm"})]
+)
+def test_a_toolchain_imports_nothing_that_its_jobs_do_not_need(framework: str, foreign: set[str]):
+    out = subprocess.run([sys.executable, "-c", IMPORTS, framework], check=True, capture_output=True, text=True).stdout
+    assert not foreign & set(out.split())
+
+
+SUPPRESSION = """
+import sys, torch
+from ultralytics.utils.nms import TorchNMS
+from export_worker.frameworks.ultralytics import _suppress_with_kernel
+torch.manual_seed(0)
+corner, size = torch.rand(2, 400, 2) * torch.tensor([[[90.0]], [[30.0]]])
+boxes, scores = torch.cat([corner, corner + size], 1), torch.rand(400)
+expected = TorchNMS.nms(boxes, scores, 0.5)
+_suppress_with_kernel()
+found = TorchNMS.nms(boxes, scores, 0.5)
+assert "torchvision" not in sys.modules
+import torchvision
+assert torch.equal(found, torchvision.ops.nms(boxes, scores, 0.5))
+assert torch.equal(found, expected)
+print(len(found))
+"""
+
+
+@pytest.mark.slow
+def test_the_suppression_kernel_alone_answers_what_all_of_torchvision_answers():
+    out = subprocess.run([sys.executable, "-c", SUPPRESSION], check=True, capture_output=True, text=True).stdout
+    assert 0 < int(out) < 400

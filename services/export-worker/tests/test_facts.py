@@ -119,3 +119,26 @@ async def test_silence_is_broken_by_the_last_word(monkeypatch: pytest.MonkeyPatc
 def test_a_failed_fact_carries_the_attempt() -> None:
     fact = facts.failed(RUN, ErrorInfo(code="internal", message="m"))
     assert (fact.attempt, fact.job_id, fact.log) == (2, UUID(int=1), None)
+
+
+async def test_what_was_put_can_be_waited_for() -> None:
+    bus = RecordingBus()
+    feed = feed_on(bus)
+    feed.at(ExportStage.FETCH, 0.0, "fetching")
+    await feed.told(60)
+    assert [fact.message for fact in bus.facts] == ["fetching"]
+    await feed.stop()
+
+
+async def test_a_bus_that_does_not_answer_holds_nobody_up() -> None:
+    class Stuck(RecordingBus):
+        async def publish(self, event: Event, *, subject_id: UUID, sequence: object) -> str:
+            await released.wait()
+            return ""
+
+    released = asyncio.Event()
+    feed = feed_on(Stuck())
+    feed.at(ExportStage.FETCH, 0.0, "fetching")
+    await feed.told(0.01)
+    released.set()
+    await feed.stop()

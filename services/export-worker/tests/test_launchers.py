@@ -139,6 +139,24 @@ async def test_a_warm_run_takes_one_job_of_its_framework(launcher: SubprocessLau
     assert launcher.warm_count == 0
 
 
+async def test_a_run_that_is_still_importing_takes_its_job_and_leaves_those_of_others_alone(tmp_path: Path) -> None:
+    script = SCRIPT.replace('print("ready", flush=True)', "pass")
+    launcher = SubprocessLauncher(tmp_path, {}, command=(sys.executable, "-S", "-c", script))
+    warming = [asyncio.create_task(launcher.warm_up(name)) for name in (Framework.TIMM, Framework.HUGGINGFACE)]
+    while len(launcher._warm) < 2:
+        await asyncio.sleep(0.01)
+    pids = {name: child.process.pid for name, child in launcher._warm.items()}
+    handle = await launcher.launch(run("0"))
+    assert launcher._runs[handle.id].process.pid == pids[Framework.TIMM]
+    assert await ended(launcher, handle) is RunState.SUCCEEDED
+    assert await warming[0]
+    assert watch.is_alive(pids[Framework.HUGGINGFACE])
+    warming[1].cancel()
+    await asyncio.gather(warming[1], return_exceptions=True)
+    assert not watch.is_alive(pids[Framework.HUGGINGFACE])
+    await launcher.stop()
+
+
 async def test_a_warm_run_that_died_is_replaced_by_a_cold_one(launcher: SubprocessLauncher) -> None:
     await launcher.warm_up(Framework.TIMM)
     (warm,) = launcher._warm.values()
