@@ -1,5 +1,6 @@
 """What `gateway.store` does in SQL, done to the tables in memory; `STAND_INS` names what replaces what."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -8,16 +9,21 @@ from uuid import UUID
 
 from msgspec.structs import replace as with_fields
 
-from contracts.vocabulary import DeploymentType, DesiredState, ExportStatus, Tier
+from contracts.vocabulary import DeploymentStatus, DeploymentType, DesiredState, ExportFormat, ExportStatus, Tier
 from gateway.deployment import DeploymentState
 from gateway.export_job import OPEN, JobState
-from gateway.store import accounts, deployments, idempotency, jobs, overdue, trainings
+from gateway.queue import Waiting
+from gateway.store import accounts, deployments, idempotency, jobs, overdue, queue, trainings
 from gateway.store.deployments import DeploymentRow, Served
 from gateway.store.jobs import JobRow, NewJob, RefusedJob
+from gateway.store.queue import Line
 from gateway.store.trainings import TrainingJob
 from servicekit import inbox
 
 from .tables import Connection, Deployment, Job, moment, now
+
+ALLOWED = 2
+"""Exports of one user at a time: fewer than the story has."""
 
 
 async def insert_job(conn: Connection, new: NewJob) -> JobRow:
@@ -187,7 +193,8 @@ async def due_jobs(conn: Connection, after_s: float) -> list[overdue.DueRequest]
     found = []
     for job in list(conn.state.jobs.values()):
         wait = after_s * 2 ** min(job.row.requests - 1, overdue.MAX_DOUBLINGS)
-        if job.row.state.status is ExportStatus.PENDING and job.requested_at < now() - wait and job.request:
+        is_asked = job.row.state.status is ExportStatus.PENDING and job.released_at is not None
+        if is_asked and job.requested_at < now() - wait and job.request:
             row = with_fields(job.row, requests=job.row.requests + 1)
             conn.state.jobs[row.id] = replace(job, row=row, requested_at=now())
             found.append(overdue.DueRequest(request=job.request, requests=row.requests, traceparent=""))
@@ -200,13 +207,47 @@ async def expired_jobs(conn: Connection, limits: overdue.Limits) -> list[UUID]:
 
 def _is_expired(job: Job, limits: overdue.Limits) -> bool:
     match job.row.state.status:
-        case ExportStatus.PENDING:
-            return job.created_at < now() - limits.pending_s
+        case ExportStatus.PENDING if job.released_at is not None:
+            return max(job.released_at, job.heard_at) < now() - limits.pending_s
         case ExportStatus.RUNNING if job.request is not None:
             is_silent = job.heard_at < now() - limits.silence_s
             return is_silent or job.attempt_started_at < now() - job.request.timeout_s - limits.grace_s
         case _:
             return False
+
+
+async def line(conn: Connection, ahead: int) -> Line:
+    asked: Counter[tuple[ExportFormat, UUID]] = Counter()
+    places: Counter[UUID] = Counter()
+    waiting = []
+    for job in conn.state.jobs.values():
+        row = job.row
+        if row.state.status not in OPEN:
+            continue
+        if job.released_at is not None:
+            asked[(row.export_format, row.user_id)] += 1
+        elif (place := places[row.user_id] + 1) <= ahead:
+            places[row.user_id] = place
+            one = Waiting(id=row.id, user_id=row.user_id, export_format=row.export_format, allowed=ALLOWED, place=place)
+            waiting.append(one)
+    return Line(waiting=waiting, asked=dict(asked))
+
+
+async def release(conn: Connection, job_id: UUID) -> overdue.DueRequest | None:
+    job = conn.state.jobs[job_id]
+    assert job.request is not None
+    conn.state.jobs[job_id] = replace(job, released_at=now(), requested_at=now())
+    return overdue.DueRequest(request=job.request, requests=job.row.requests, traceparent=job.row.traceparent)
+
+
+async def unanswered_deployments(conn: Connection, limit_s: float) -> list[UUID]:
+    return [
+        known.row.id
+        for known in conn.state.deployments.values()
+        if known.row.state.status in (DeploymentStatus.PENDING, DeploymentStatus.DEPLOYING)
+        and known.row.state.observed_generation < known.row.state.generation
+        and known.asked_at < now() - limit_s
+    ]
 
 
 async def due_deployments(conn: Connection, after_s: float) -> list[UUID]:
@@ -283,12 +324,14 @@ STAND_INS: dict[Any, dict[str, Any]] = {
         "due_jobs": due_jobs,
         "expired_jobs": expired_jobs,
         "due_deployments": due_deployments,
+        "unanswered_deployments": unanswered_deployments,
         "remember_stream": remember_stream,
         "forget_inbox": forget_inbox,
         "forget_running": forget_running,
         "ended_attempts": ended_attempts,
         "forget_observed": forget_observed,
     },
+    queue: {"line": line, "release": release},
     idempotency: {"prune": nothing},
     inbox: {"prune": nothing},
 }

@@ -85,11 +85,11 @@ class Scene:
         self.processes: dict[str, Process] = {}
         self.weather = Weather(
             rng,
-            crash=rng.choice((0.0, 0.002, 0.006)),
-            lost=rng.choice((0.0, 0.01, 0.03)),
+            crash=rng.choice((0.0, 0.003, 0.01)),
+            lost=rng.choice((0.0, 0.02, 0.06)),
             slow=rng.choice((0.1, 0.3)),
-            reorder=rng.choice((0.0, 0.3)),
-            redeliver=rng.choice((0.0, 0.05)),
+            reorder=rng.choice((0.0, 0.5)),
+            redeliver=rng.choice((0.0, 0.15)),
         )
 
     async def play(self) -> None:
@@ -118,9 +118,12 @@ class Scene:
         """Start the service, and another one in the place of each that dies."""
         while True:
             process = self.processes[name] = Process(name, self.weather, self._tell)
-            process.start(lambda process=process: SERVICES[name](process, self.world))
+            main = process.start(lambda process=process: SERVICES[name](process, self.world))
             while process.is_alive:
                 await asyncio.sleep(1.0)
+                if main.done() and not main.cancelled() and (error := main.exception()) is not None:
+                    self.world.promises.broken.append(f"{name} has no chance: {error!r}")
+                    return
             await asyncio.sleep(self._rng.uniform(0.2, 3.0))
 
     async def _strike(self) -> None:
@@ -128,9 +131,9 @@ class Scene:
         rng = self._rng
         blows: list[Callable[[], object]] = [self._stop] * rng.randint(0, 3)
         blows += [self.world.loaded.clear] * rng.randint(0, 1)
-        blows += [lambda: self.world.broker.lose("EXPORT")] * (rng.random() < 0.2)
+        blows += [lambda: self.world.broker.lose("EXPORT")] * (rng.random() < 0.25)
         blows += [lambda: self.world.broker.lose("DEPLOYMENT")] * (rng.random() < 0.2)
-        blows += [lambda: self.world.broker.lose(LEASES)] * (rng.random() < 0.2)
+        blows += [lambda: self.world.broker.lose(LEASES)] * (rng.random() < 0.3)
         rng.shuffle(blows)
         for blow in blows:
             await asyncio.sleep(rng.uniform(1.0, BAD_S / len(blows)))

@@ -28,6 +28,7 @@ class Job:
     created_at: float
     requested_at: float
     heard_at: float
+    released_at: float | None = None
     attempt_started_at: float = 0.0
     events: tuple[str, ...] = ()
 

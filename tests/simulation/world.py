@@ -26,6 +26,8 @@ SETTINGS = Settings(
     silence_limit_s=90,
     pending_limit_s=2_000,
     republish_after_s=30,
+    deploy_limit_s=60,
+    exports_ahead=2,
 )
 FATES = ("fine", "fine", "fine", "fine", "refused", "broken", "outage")
 

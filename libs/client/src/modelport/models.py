@@ -88,6 +88,7 @@ class ExportJob(Answer, frozen=True, kw_only=True):
     error_message: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
+    heard_at: datetime | None = None
     completed_at: datetime | None = None
     updated_at: datetime | None = None
 

@@ -100,6 +100,11 @@ class ObjectStore:
             ),
         )
 
+    @property
+    def client(self) -> Any:
+        """The S3 client itself, for what goes beyond single objects."""
+        return self._client
+
     async def ensure_bucket(self, patience_s: float = START_PATIENCE_S) -> None:
         """Create the bucket where it is missing; a store that does not answer yet is waited for."""
         await patiently(self._ensure_bucket, "object storage", (Transient,), patience_s)

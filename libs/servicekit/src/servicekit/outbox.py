@@ -68,10 +68,12 @@ async def put_event(
     source: str,
     event_id: str | None = None,
     sequence: int | str | None = None,
+    traceparent: str = "",
 ) -> str:
-    """Store an event with the running trace's context; its id is `event_id`, or derived from `sequence`, or random."""
-    trace_headers: dict[str, str] = {}
-    inject(trace_headers)
+    """Store an event in the trace of `traceparent`, else the running one; its id is `event_id`, or derived from `sequence`, or random."""
+    trace_headers = {"traceparent": traceparent} if traceparent else {}
+    if not traceparent:
+        inject(trace_headers)
     sealed = envelope.seal(
         event,
         event_id=choose_id(event, subject_id, event_id, sequence),

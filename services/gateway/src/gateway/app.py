@@ -23,6 +23,7 @@ from gateway.progress import Progress
 from gateway.reconciler import Reconciler
 from gateway.settings import Settings
 from gateway.store.accounts import Caller
+from gateway.sweeper import Sweeper
 from gateway.traces import Traces
 from servicekit import http, inbox, outbox
 from servicekit.bus import Bus
@@ -84,7 +85,7 @@ async def running(settings: Settings, telemetry: Telemetry, *, schema: str = SER
         )
         reactions.subscribe(parts)
         await bus.start()
-        loops = (parts.progress.run, outbox.Relay(pool, bus.jetstream).run, Reconciler(parts).run)
+        loops = (parts.progress.run, outbox.Relay(pool, bus.jetstream).run, Reconciler(parts).run, Sweeper(parts).run)
         tasks = [asyncio.create_task(_forever(loop)) for loop in loops]
         stack.push_async_callback(end, *tasks)
         yield parts

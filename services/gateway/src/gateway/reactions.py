@@ -27,7 +27,7 @@ from contracts.events import (
 from contracts.vocabulary import ExportStatus
 from gateway import deployment, export_job, resources
 from gateway.parts import Parts
-from gateway.requests import NewTraining, checkpoint_key, register_training, start_export
+from gateway.requests import NewTraining, checkpoint_key, register_training, release_exports, start_export
 from gateway.store import accounts, deployments, jobs, trainings
 from servicekit.inbox import first_time
 from servicekit.postgres import Connection, transaction
@@ -88,7 +88,7 @@ def _react(parts: Parts, event_type: type[E], effect: Effect[E]) -> None:
     parts.bus.subscribe(event_type, handler=handle, durable=name, max_deliver=MAX_DELIVER)
 
 
-async def fold_job(conn: Connection, _: Parts, fact: export_job.Fact) -> None:
+async def fold_job(conn: Connection, parts: Parts, fact: export_job.Fact) -> None:
     """A fact about an export: the row, its event for browsers and, for a first success, the training's default."""
     row = await jobs.lock(conn, fact.job_id)
     if row is None:
@@ -105,6 +105,8 @@ async def fold_job(conn: Connection, _: Parts, fact: export_job.Fact) -> None:
         if not await jobs.has_default(conn, row.training_job_id):
             await jobs.set_default(conn, row.training_job_id, row.id)
     await append(conn, row, after, JOB_EVENTS[type(fact)])
+    if after.is_terminal:
+        await release_exports(conn, parts.settings.exports_ahead)
 
 
 async def append(conn: Connection, row: jobs.JobRow, state: export_job.JobState, name: jobs.EventName) -> None:
@@ -138,7 +140,9 @@ async def on_training_completed(parts: Parts, event: TrainingCompletedV1) -> Non
     """What POST /api/v1/training does, for a platform service; the checkpoint is an upload of the user's or the platform's own object.
 
     The training stands even where its export is refused: then there is a failed job that says why. While as many exports
-    are running as the tier allows, its turn is waited for. Raises Permanent, hence a dead letter with the reason: invalid_uri, not_found (the user), conflict.
+    are running as the tier allows, the job waits in the database for its turn.
+
+    Raises Permanent, hence a dead letter with the reason: invalid_uri, not_found (the user), conflict.
     """
     checkpoint_key(event.checkpoint_path, parts.settings.s3_bucket, event.user_id)
     async with transaction(parts.pool) as conn:
@@ -150,6 +154,7 @@ async def on_training_completed(parts: Parts, event: TrainingCompletedV1) -> Non
     async with transaction(parts.pool) as conn:
         if await first_time(conn, durable(TrainingCompletedV1), str(event.training_job_id)):
             await start_export(conn, training, event.export, parts.settings.export_timeout_s)
+            await release_exports(conn, parts.settings.exports_ahead)
 
 
 def _training(event: TrainingCompletedV1) -> NewTraining:

@@ -7,13 +7,16 @@ time are ended, and after the loss of a stream everything that is still wanted i
 import asyncio
 import logging
 
+from msgspec import to_builtins
+
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import ExportCancelledV1, ExportFailedV1
 from contracts.vocabulary import ExportStatus
-from gateway import export_job, losses
+from gateway import deployment, export_job, losses
 from gateway.deployment_requests import state_access, state_wish
 from gateway.parts import SERVICE, Parts
 from gateway.reactions import append
+from gateway.requests import release_exports
 from gateway.store import accounts, deployments, idempotency, jobs, overdue
 from gateway.store.jobs import JobRow
 from servicekit import inbox
@@ -43,11 +46,36 @@ class Reconciler:
         """One round of everything."""
         await losses.notice(self._parts)
         await self.expire_jobs()
+        await self.release_jobs()
         await self.republish_jobs()
+        await self.expire_deployments()
         await self.restate_deployments()
         if self._rounds % PRUNE_EVERY == 0:
             await self.prune()
         self._rounds += 1
+
+    async def release_jobs(self) -> int:
+        """Ask for the jobs whose turn it is, where whatever ended the ones before them could not; how many."""
+        async with transaction(self._parts.pool) as conn:
+            return await release_exports(conn, self._parts.settings.exports_ahead)
+
+    async def expire_deployments(self) -> int:
+        """Show as failed what nobody has deployed for too long; the wish is stated again all the same. How many."""
+        error = ErrorInfo.of(Permanent("deadline_exceeded", "No deployer has answered for too long."), stage="deploy")
+        async with transaction(self._parts.pool) as conn:
+            late = await overdue.unanswered_deployments(conn, self._parts.settings.deploy_limit_s)
+            for deployment_id in late:
+                row = await deployments.lock(conn, deployment_id)
+                if row is None:
+                    continue
+                after = deployment.overdue(row.state, error)
+                await deployments.save(conn, row.id, after)
+                data = {"error": to_builtins(error)}
+                await deployments.add_history(
+                    conn, row.id, "failed", before=row.state.status, after=after.status, data=data
+                )
+                _log.warning("deployment %s: %s", row.id, error.message)
+        return len(late)
 
     async def republish_jobs(self) -> int:
         """State again the pending requests that nobody has answered; how many."""

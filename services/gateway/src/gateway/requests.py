@@ -1,6 +1,6 @@
 """Commands about trainings and exports; each runs inside the caller's transaction."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from msgspec import Struct
@@ -16,12 +16,15 @@ from contracts.tiers import TIERS
 from contracts.vocabulary import ExportStatus, Framework, TaskType, Tier
 from gateway import resources
 from gateway.export_job import apply
-from gateway.parts import SERVICE
-from gateway.store import accounts, jobs, trainings
+from gateway.parts import SERVICE, Parts
+from gateway.queue import choose
+from gateway.store import accounts, jobs, owners, trainings
+from gateway.store import queue as queue_store
 from gateway.store.accounts import Caller
 from gateway.store.jobs import JobRow
 from gateway.store.trainings import TrainingJob
-from servicekit.objects import ObjectStore, parse_uri, uri
+from gateway.sweep import is_expired_upload
+from servicekit.objects import ObjectInfo, ObjectStore, parse_uri, uri
 from servicekit.outbox import put_event
 from servicekit.postgres import Connection
 from servicekit.telemetry import current_trace_id, inject
@@ -53,16 +56,24 @@ def checkpoint_key(checkpoint_path: str, bucket: str, user_id: UUID, *, within: 
     return key
 
 
-async def check_checkpoint(objects: ObjectStore, caller: Caller, checkpoint_path: str) -> str:
+async def check_checkpoint(parts: Parts, caller: Caller, checkpoint_path: str) -> str:
     """The normalised URI of a checkpoint that the caller may use, that exists and that its tier allows.
 
     Administrators may also name what platform services put into the bucket. Raises Permanent: invalid_uri, object_missing, checkpoint_too_large.
     """
     within = "" if caller.is_admin else f"uploads/{caller.user_id}/"
-    key = checkpoint_key(checkpoint_path, objects.bucket, caller.user_id, within=within)
-    size = await _stored_size(objects, key)
-    require_size(caller.tier, size, "checkpoint_path")
-    return uri(objects.bucket, key)
+    bucket = parts.objects.bucket
+    key = checkpoint_key(checkpoint_path, bucket, caller.user_id, within=within)
+    stored = await _stored(parts.objects, key)
+    require_size(caller.tier, sum(item.size_bytes for item in stored), "checkpoint_path")
+    oldest = min(item.modified for item in stored if item.modified)
+    keep = timedelta(seconds=parts.settings.upload_keep_s)
+    path = uri(bucket, key)
+    if is_expired_upload(key, oldest, datetime.now(UTC), keep) and not await owners.checkpoints(parts.pool, [path]):
+        field = FieldError("checkpoint_path", "the upload has expired")
+        sentence = "checkpoint_path: the upload was not registered in time and has expired."
+        raise Permanent("object_missing", sentence, hint="Upload the checkpoint again.", fields=(field,))
+    return path
 
 
 def require_size(tier: Tier, size_bytes: int, field: str) -> None:
@@ -99,9 +110,12 @@ async def register_training(conn: Connection, new: NewTraining, timeout_s: int) 
     return known
 
 
-async def request_export(conn: Connection, training: TrainingJob, wish: ExportWish, timeout_s: int) -> JobRow:
-    """A new job and its request to the workers.
+async def request_export(
+    conn: Connection, training: TrainingJob, wish: ExportWish, timeout_s: int, *, waits: bool = False
+) -> JobRow:
+    """A new job, which waits for its turn: `release_exports` asks the workers for it.
 
+    `waits`: however many exports of the user are running or waiting.
     Raises Permanent: invalid_request, unsupported, export_limit_reached (the month's); ModelportError("export_limit_reached")
     while too many exports are running.
     """
@@ -109,7 +123,7 @@ async def request_export(conn: Connection, training: TrainingJob, wish: ExportWi
     optimization = parse_optimization(wish.optimization_config)
     validation = parse_validation(wish.validation_config)
     require_supported(training.framework, training.task_type, options, optimization, validation)
-    tier = await _admit(conn, training.user_id)
+    tier = await _admit(conn, training.user_id, waits=waits)
     request = ExportRequestedV1(
         job_id=uuid4(),
         user_id=training.user_id,
@@ -142,17 +156,34 @@ async def request_export(conn: Connection, training: TrainingJob, wish: ExportWi
         ),
     )
     await jobs.append_event(conn, row.id, "requested", resources.progress(row))
-    await put_event(conn, request, subject_id=row.id, source=SERVICE, sequence=1)
     return row
+
+
+async def release_exports(conn: Connection, ahead: int) -> int:
+    """Ask the workers for the jobs whose turn it is; the last thing that a transaction does. How many."""
+    line = await queue_store.line(conn, ahead)
+    chosen = choose(line.waiting, line.asked, ahead)
+    for job_id in chosen:
+        due = await queue_store.release(conn, job_id)
+        if due is not None:
+            await put_event(
+                conn,
+                due.request,
+                subject_id=job_id,
+                source=SERVICE,
+                sequence=due.requests,
+                traceparent=due.traceparent,
+            )
+    return len(chosen)
 
 
 async def start_export(conn: Connection, training: TrainingJob, wish: ExportWish, timeout_s: int) -> JobRow:
     """Like `request_export` for a wish that nobody waits for: what is refused becomes a failed job that says why.
 
-    Raises only what minutes can heal: ModelportError("export_limit_reached") while too many exports are running.
+    While too many exports of the user are running it waits for its turn.
     """
     try:
-        return await request_export(conn, training, wish, timeout_s)
+        return await request_export(conn, training, wish, timeout_s, waits=True)
     except Permanent as error:
         trace_id, traceparent = running_trace()
         refused = jobs.RefusedJob(
@@ -213,7 +244,7 @@ async def _lock_own(conn: Connection, user_id: UUID, job_id: UUID) -> JobRow:
     return row
 
 
-async def _admit(conn: Connection, user_id: UUID) -> Tier:
+async def _admit(conn: Connection, user_id: UUID, *, waits: bool) -> Tier:
     """The tier, once its limits allow one more job; the user's row is held, so that no two requests pass together.
 
     A month that is used up is Permanent, so many running at a time are not: that passes by itself within minutes.
@@ -226,24 +257,24 @@ async def _admit(conn: Connection, user_id: UUID) -> Tier:
         sentence = f"The {user.tier} tier allows {limits.exports_per_month} exports a month."
         raise Permanent("export_limit_reached", sentence, hint="Wait for the next month or move to a higher tier.")
     running = await jobs.count_open(conn, user_id)
-    if running >= limits.concurrent_exports:
+    if running >= limits.concurrent_exports and not waits:
         sentence = f"{running} exports are running, the {user.tier} tier allows {limits.concurrent_exports} at a time."
         raise ModelportError("export_limit_reached", sentence)
     return user.tier
 
 
-async def _stored_size(objects: ObjectStore, key: str) -> int:
-    """Bytes of an object, or of everything in a folder of that name."""
+async def _stored(objects: ObjectStore, key: str) -> list[ObjectInfo]:
+    """The object, or everything in a folder of that name."""
     try:
-        return (await objects.head(key)).size_bytes
+        return [await objects.head(key)]
     except Permanent as error:
         if error.code != "object_missing":
             raise
-        size = sum(item.size_bytes for item in await objects.list(f"{key}/"))
-        if not size:
+        found = await objects.list(f"{key}/")
+        if not found:
             field = FieldError("checkpoint_path", "there is no such object")
             raise Permanent("object_missing", "checkpoint_path: there is no such object.", fields=(field,)) from error
-        return size
+        return found
 
 
 def running_trace() -> tuple[UUID | None, str]:

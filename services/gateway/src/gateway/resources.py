@@ -29,7 +29,7 @@ ERROR_MESSAGE_LENGTH = 1000
 
 
 class ExportJob(Struct, frozen=True, kw_only=True):
-    """One export; `error` says in full what `error_message` says in short."""
+    """One export; `error` says in full what `error_message` says in short, `heard_at` when its worker last gave a sign of life."""
 
     id: UUID
     user_id: UUID
@@ -64,6 +64,7 @@ class ExportJob(Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None
     created_at: datetime
     started_at: datetime | None
+    heard_at: datetime | None
     completed_at: datetime | None
     updated_at: datetime
 

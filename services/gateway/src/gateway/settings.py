@@ -38,6 +38,18 @@ class Settings(S3Settings, frozen=True, kw_only=True):
     """A running job without any fact for so long is given up."""
     pending_limit_s: Seconds = 86_400
     """A job that no worker has taken for so long is given up."""
+    sweep_interval_s: Seconds = 3_600
+    """How often what nobody owns is looked for."""
+    sweep_grace_s: Seconds = 86_400
+    """What nobody owns is removed once it is so old: longer than any attempt, packaging or upload takes."""
+    upload_keep_s: Seconds = 604_800
+    """An upload that no training was registered from may be used for so long."""
+    lease_keep_s: Seconds = 1_296_000
+    """The lease of an ended job is removed after so long: longer than the bus keeps the job's messages."""
+    deploy_limit_s: Seconds = 1_800
+    """A deployment that nobody has answered for so long is shown as failed; the wish stands."""
+    exports_ahead: Annotated[int, Meta(ge=1, le=10_000)] = 16
+    """Requests of one format that are on the bus at a time; the other jobs wait for their turn."""
     republish_after_s: Seconds = 60
     """A request without an answer is published again after so long, then after twice as long, and so on."""
     reconcile_interval_s: Seconds = 5

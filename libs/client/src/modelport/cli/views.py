@@ -1,7 +1,7 @@
 """How answers look in a terminal; nothing here talks to a server."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -79,6 +79,10 @@ def when(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
+def _ago(moment: datetime | None) -> str:
+    return f"{max(0, round((datetime.now(UTC) - moment).total_seconds()))} s ago" if moment else ""
+
+
 def trainings(found: Sequence[TrainingJob]) -> RenderableType:
     headers = ("ID", "MODEL", "FRAMEWORK", "TASK", "CREATED")
     return table(headers, ((str(t.id), t.model_name, t.framework, t.task_type, when(t.created_at)) for t in found))
@@ -114,6 +118,7 @@ def export(job: ExportJob) -> RenderableType:
         ("tag", job.version_tag),
         ("format", job.export_format),
         ("status", word(job.status)),
+        ("last sign", _ago(job.heard_at) if job.status == "running" else ""),
         ("proof", word(job.proof)),
         ("model size", size(job.model_size_bytes)),
         ("package", job.export_package_path),

@@ -89,6 +89,7 @@ async def create_export_job(
             version_tag=data.version_tag,
         )
         row = await requests.request_export(conn, training, wish, parts.settings.export_timeout_s)
+        await requests.release_exports(conn, parts.settings.exports_ahead)
         return resources.export_job(row, parts.objects.bucket)
 
     return await once.perform(parts, caller, effect, path="/api/v1/export/jobs", key=idempotency_key, body=data)
@@ -144,6 +145,7 @@ async def cancel_export_job(parts: Wired, caller: Sender, job_id: Id) -> ExportJ
     """Stop a job that is not over; its run ends within seconds."""
     async with transaction(parts.pool) as conn:
         row = await requests.cancel_export(conn, caller.user_id, job_id)
+        await requests.release_exports(conn, parts.settings.exports_ahead)
     return resources.export_job(row, parts.objects.bucket)
 
 

@@ -55,7 +55,7 @@ async def register_training(
     parts: Wired, caller: Sender, data: JSONBody[NewTrainingJob], idempotency_key: IdempotencyKey = None
 ) -> Response[TrainingJob]:
     """Register a finished training whose checkpoint was uploaded; the bus event training.jobs.completed.v1 does the same."""
-    path = await requests.check_checkpoint(parts.objects, caller, data.checkpoint_path)
+    path = await requests.check_checkpoint(parts, caller, data.checkpoint_path)
     wish = None
     if data.export is not None:
         wish = ExportWish(**{name: getattr(data.export, name) for name in ExportWish.__struct_fields__})
@@ -72,7 +72,9 @@ async def register_training(
             config=data.config,
             export=wish,
         )
-        return await requests.register_training(conn, new, parts.settings.export_timeout_s)
+        training = await requests.register_training(conn, new, parts.settings.export_timeout_s)
+        await requests.release_exports(conn, parts.settings.exports_ahead)
+        return training
 
     return await once.perform(parts, caller, effect, path=PATH, key=idempotency_key, body=data)
 

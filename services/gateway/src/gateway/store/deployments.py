@@ -85,7 +85,8 @@ UPDATE deployment_targets SET :columns, updated_at = now(),
         CASE WHEN $2 <> 'inactive' THEN NULL WHEN status <> 'inactive' THEN now() ELSE deactivated_at END,
     deleted_at = CASE WHEN $3 = 'deleted' THEN COALESCE(deleted_at, now()) END,
     requests = CASE WHEN $4 > generation THEN 1 ELSE requests END,
-    requested_at = CASE WHEN $4 > generation THEN now() ELSE requested_at END
+    requested_at = CASE WHEN $4 > generation THEN now() ELSE requested_at END,
+    asked_at = CASE WHEN $4 > generation THEN now() ELSE asked_at END
 WHERE id = $1
 """.replace(":columns", ", ".join(f"{name} = ${number}" for number, name in enumerate(_STATE, start=2)))
 

@@ -48,6 +48,8 @@ class JobRow(Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     completed_at: datetime | None
     updated_at: datetime
+    heard_at: datetime | None = None
+    """When a worker last showed that it is at it."""
     state: JobState
 
 
@@ -86,7 +88,7 @@ class JobEvent(Struct, frozen=True, kw_only=True):
 _ASKED = (
     "id, user_id, training_job_id, version, version_tag, is_default, trace_id, traceparent, k8s_job_name, process_id, "
     "export_format, framework, task_type, checkpoint_path, export_config, optimization_config, validation_config, "
-    "validation_metrics, requests, created_at, started_at, completed_at, updated_at"
+    "validation_metrics, requests, created_at, started_at, completed_at, updated_at, heard_at"
 )
 _STATE = JobState.__struct_fields__
 _SELECT = "SELECT :columns FROM export_jobs".replace(":columns", ", ".join((_ASKED, *_STATE)))

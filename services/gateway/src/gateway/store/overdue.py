@@ -50,9 +50,13 @@ async def due_jobs(conn: Connection, after_s: float) -> list[DueRequest]:
 
 
 async def expired_jobs(conn: Connection, limits: Limits) -> list[UUID]:
-    """Jobs whose time has run out, each held until the transaction ends."""
+    """Jobs whose time has run out, each held until the transaction ends; who waits for a turn has time while others get theirs."""
     records = await conn.fetch(
-        "SELECT id FROM export_jobs WHERE (status = 'pending' AND COALESCE(heard_at, created_at) < now() - make_interval(secs => $1))"
+        "SELECT id FROM export_jobs j WHERE (status = 'pending' AND released_at IS NOT NULL"
+        "  AND GREATEST(heard_at, released_at) < now() - make_interval(secs => $1))"
+        " OR (status = 'pending' AND released_at IS NULL AND created_at < now() - make_interval(secs => $1)"
+        "  AND NOT EXISTS (SELECT 1 FROM export_jobs o WHERE o.export_format = j.export_format"
+        "  AND o.started_at > now() - make_interval(secs => $1)))"
         " OR (status = 'running' AND (heard_at < now() - make_interval(secs => $2)"
         " OR attempt_started_at < now() - make_interval(secs => timeout_s + $3)))"
         " ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED",
@@ -73,6 +77,17 @@ async def due_deployments(conn: Connection, after_s: float) -> list[UUID]:
         " ORDER BY requested_at LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING id",
         after_s,
         MAX_DOUBLINGS,
+        BATCH,
+    )
+    return [record["id"] for record in records]
+
+
+async def unanswered_deployments(conn: Connection, limit_s: float) -> list[UUID]:
+    """Deployments that have been deploying for too long, each held until the transaction ends."""
+    records = await conn.fetch(
+        "SELECT id FROM deployment_targets WHERE status IN ('pending', 'deploying') AND observed_generation < generation"
+        " AND asked_at < now() - make_interval(secs => $1) ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
+        limit_s,
         BATCH,
     )
     return [record["id"] for record in records]
