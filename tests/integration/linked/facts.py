@@ -1,6 +1,7 @@
 """What a job has left behind everywhere: facts on the bus, its lease, its objects, its row and its story."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -40,19 +41,25 @@ def traces(stack: Stack, person: Person, job_id: UUID) -> Traces:
     return Traces(told, leases, objects, row, story)
 
 
-def leases_of(stack: Stack, job_ids: list[UUID]) -> dict[UUID, LeaseRecord]:
-    """The leases on exporting these jobs; those that nobody has taken yet are left out."""
-    return asyncio.run(_leases(stack, job_ids))
+def leases_of(stack: Stack, job_ids: list[UUID], key: Callable[[UUID], str] = export_lease) -> dict[UUID, LeaseRecord]:
+    """The leases on exporting these jobs, or on packaging them; those that nobody has taken yet are left out."""
+    return asyncio.run(_leases(stack, job_ids, key))
 
 
-async def _leases(stack: Stack, job_ids: list[UUID]) -> dict[UUID, LeaseRecord]:
+def are_settled(stack: Stack, job_ids: list[UUID]) -> bool:
+    """Whether nobody has anything left to do for these jobs: their last writes are the leases of both hops."""
+    found = [leases_of(stack, job_ids, key) for key in (export_lease, package_lease)]
+    return all(job in leases and leases[job].state == "done" for leases in found for job in job_ids)
+
+
+async def _leases(stack: Stack, job_ids: list[UUID], key: Callable[[UUID], str]) -> dict[UUID, LeaseRecord]:
     client = await nats.connect(stack.about.nats_url)
     found = {}
     try:
         bucket = await client.jetstream().key_value(LEASES)
         for job_id in job_ids:
             with suppress(nats.js.errors.KeyNotFoundError):
-                entry = await bucket.get(export_lease(job_id))
+                entry = await bucket.get(key(job_id))
                 found[job_id] = msgspec.json.decode(entry.value or b"", type=LeaseRecord)
     finally:
         await client.close()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.integration.linked import proof
-from tests.integration.linked.facts import Traces, leases_of, traces
+from tests.integration.linked.facts import Traces, are_settled, leases_of, traces
 from tests.integration.nemeses import links, workers
 from tests.stack import until
 
@@ -23,10 +23,11 @@ def test_a_stopped_worker_writes_nothing_when_it_goes_on(linked, someone, traini
             jobs = [
                 proof.request(someone, training_of(stage_s=2.0)).id for _ in range(min(AT_ONCE, 2 * (wanted - tried)))
             ]
-            with frozen(linked, own, jobs) as victims:
-                until(lambda victims=victims: taken_over(linked, victims), LIMIT_S, "another has done the jobs")
+            with frozen(linked, own, jobs) as held:
                 for job in jobs:
                     proof.ended(someone, job)
+                until(lambda jobs=jobs: are_settled(linked.stack, jobs), LIMIT_S, "another has done the jobs")
+                victims = taken_over(linked, held)
                 before = {job: traces(linked.stack, someone, job) for job in victims}
             until(lambda: not workers.runs_of(own), LIMIT_S, "the zombie's runs are over")
             proof.completed(someone, proof.request(someone, training_of()))
@@ -61,8 +62,8 @@ def is_held(lease, pid):
 
 
 def taken_over(linked, jobs):
-    leases = leases_of(linked.stack, jobs)
-    return all(leases[job].state == "done" and leases[job].attempt > 1 for job in jobs)
+    """Those that the stopped worker had not just ended when it was stopped."""
+    return [job for job, lease in leases_of(linked.stack, jobs).items() if lease.attempt > 1]
 
 
 def differences(before: Traces, after: Traces) -> list[str]:
@@ -83,6 +84,7 @@ def test_a_stopped_packager_writes_nothing_when_it_goes_on(linked, someone, trai
             links.heal(link)
             with workers.twin(linked.stack, "packager"):
                 proof.ended(someone, job)
+                until(lambda job=job: are_settled(linked.stack, [job]), LIMIT_S, "another has done the job")
                 before = traces(linked.stack, someone, job)
         proof.completed(someone, proof.request(someone, training_of()))
         accepted += differences(before, traces(linked.stack, someone, job))

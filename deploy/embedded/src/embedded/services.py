@@ -76,7 +76,7 @@ def _program(
         env=others | tracing | listen | settings,
         ports=(port,),
         ready=answers(f"{url(port)}/readyz"),
-        stop_grace_s=5.0,
+        stop_grace_s=10.0,
     )
 
 

@@ -5,7 +5,7 @@ from gateway.parts import SERVICE
 from gateway.settings import Settings
 from servicekit import http, process, settings, telemetry
 
-GRACE_S = 3
+GRACE_S = 6
 
 
 async def main() -> None:
