@@ -44,7 +44,7 @@ async def test_every_proxy_gives_the_first_answer_again(fleet: Fleet) -> None:
 async def test_request_of_a_proxy_that_was_killed_is_billed_once(
     fleet: Fleet, figure: Callable[..., None], trials: Callable[[int, int], int]
 ) -> None:
-    tenant, rounds = await fleet.tenant(Tier.PRO), trials(1, 6)
+    tenant, rounds = await fleet.tenant(Tier.PRO), trials(1, 4)
     async with http() as session:
         await knows(session, fleet, tenant)
         for number in range(rounds):
