@@ -21,7 +21,7 @@ def measure(_: Platform, say: Say) -> str:
     return (
         "## (e) A queue of ten jobs\n\n"
         "Ten jobs posted at once to a worker of one slot, until the last package is completed. Warm: a worker that keeps a run imported for each of "
-        "the two frameworks, the next one begun beside the job at a low priority ([decision 10](../docs/decisions/0010-warm-runs-beside-the-job.md)); "
+        "the two frameworks, the next one begun beside the job at a low priority ([decision 11](../docs/decisions/0011-warm-runs-beside-the-job.md)); "
         f"cold: `MODELPORT_WARM_RUNS=false`. Medians of {ROUNDS} rounds:\n\n"
         + table(("queue", "warm, s", "cold, s", "warm, s a job", "ratio"), rows)
     )
