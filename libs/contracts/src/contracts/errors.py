@@ -4,6 +4,7 @@
 a transient one is tried again.
 """
 
+import errno
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -56,6 +57,9 @@ ERRORS: dict[str, Kind] = {
     "quota_exceeded": Kind(429, "Monthly quota is used up", "Wait for the next month or move to a higher tier."),
     "internal": Kind(500, "Internal error", "Try again; if it stays, report the trace id."),
     "unavailable": Kind(503, "Temporarily unavailable", "Try again in a few seconds."),
+    "storage_full": Kind(
+        503, "No space left", "The operator must make room on the disk; what waits goes on by itself then."
+    ),
     "upstream_failed": Kind(
         502, "The inference server failed", "Try again; if it stays, look at the deployment's history."
     ),
@@ -193,3 +197,8 @@ class ErrorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
             cause=cause[:2000],
             retryable=isinstance(error, Transient),
         )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a file system had no space left, or no more of its quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

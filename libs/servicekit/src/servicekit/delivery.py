@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 
 from contracts import envelope
 from contracts.envelope import EventMeta
-from contracts.errors import ErrorInfo, ModelportError, Permanent, Transient
+from contracts.errors import ErrorInfo, ModelportError, Permanent, Transient, is_full
 from contracts.events import Event
 from contracts.subjects import filter_subject
 from servicekit import dead_letters, tasks
@@ -44,6 +44,8 @@ def read(event_type: type[E], message: Msg) -> tuple[E, EventMeta]:
 
 def explain(error: BaseException) -> ErrorInfo:
     """The record of any error; an error of ours keeps its code, any other is `internal` with its cause."""
+    if is_full(error):
+        return ErrorInfo.of(Transient("storage_full", "There is no space left on the disk."), cause=str(error))
     if isinstance(error, ModelportError):
         return ErrorInfo.of(error)
     cause = f"{type(error).__name__}: {error}"
@@ -69,8 +71,8 @@ async def give_up(jetstream: JetStreamContext, message: Msg, consumer: str, reas
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether a server that the handler needs is away, which says nothing about the message."""
-    return isinstance(error, Transient) and error.code == "unavailable"
+    """Whether a server that the handler needs is away, or its disk full, which says nothing about the message."""
+    return is_full(error) or (isinstance(error, Transient) and error.code in ("unavailable", "storage_full"))
 
 
 def backoff(failures: int, waits: Sequence[float] = BACKOFF_S) -> float:

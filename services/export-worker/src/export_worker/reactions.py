@@ -108,6 +108,8 @@ class Exports:
             await self._launcher.cancel(handle)
         else:
             code = (await self._launcher.remains(handle)).exit_code
+            if code == Exit.NO_SPACE:
+                raise Transient("storage_full", "There is no space left on the worker's disk.")
             if code == Exit.TRY_AGAIN:
                 raise Transient("unavailable", "the run could not reach the bus, the store or a sandbox")
             error = _error("internal", f"The run ended with status {code} and without a result.", cause=str(state))

@@ -22,6 +22,7 @@ class Exit(IntEnum):
     STATED = 0
     BAD_ENVIRONMENT = 64
     BROKEN = 70
+    NO_SPACE = 73
     TRY_AGAIN = 75
     ENDED = 143
 

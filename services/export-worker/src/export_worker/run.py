@@ -4,7 +4,7 @@ The job comes by the environment of `contracts.execution`. With `--warm <framewo
 printed, and the job's variables are awaited as one JSON object on standard input.
 
 Exit status: 0 a terminal fact is stated (or another attempt owns the job), 64 the environment cannot be read, 70 a fault of ours,
-75 the bus or the store did not answer, 143 ended by SIGTERM. Anything but 0 has stated nothing.
+73 no space on the disk, 75 the bus or the store did not answer, 143 ended by SIGTERM. Anything but 0 has stated nothing.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from contracts.errors import Permanent, Transient
+from contracts.errors import Permanent, Transient, is_full
 from contracts.execution import ExportRun
 from contracts.vocabulary import Framework
 from export_worker.room import Exit, Room
@@ -59,7 +59,7 @@ async def perform(environ: Mapping[str, str], warm: Framework | None, command: t
         return Exit.ENDED
     except (Transient, OSError) as error:
         _log.warning("try again later: %s", error)
-        return Exit.TRY_AGAIN
+        return Exit.NO_SPACE if is_full(error) else Exit.TRY_AGAIN
     except Permanent as error:
         _log.error("%s", error)
         return Exit.BAD_ENVIRONMENT

@@ -35,7 +35,7 @@ from servicekit.telemetry import Telemetry
 
 MAX_BODY_BYTES = 4 << 20
 RESTART_S = 1.0
-DATABASE_AWAY = (*UNREACHABLE, asyncpg.InterfaceError)
+DATABASE_AWAY = (*UNREACHABLE, asyncpg.InterfaceError, asyncpg.InsufficientResourcesError)
 ROUTES = (
     *training.ROUTES,
     *uploads.ROUTES,
