@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from contracts.errors import Permanent, Transient
-from servicekit import objects, testing
-from servicekit.objects import ObjectStore, parse_uri
+from servicekit import testing, uris
+from servicekit.objects import ObjectStore
 from servicekit.testing import S3Server
 
 MIB = 1 << 20
@@ -245,8 +245,8 @@ async def whole_again(store: ObjectStore, key: str) -> bytes:
 
 
 def test_only_uris_of_our_bucket_are_taken() -> None:
-    assert parse_uri("s3://ours/uploads/1/a b.pt", "ours") == "uploads/1/a b.pt"
-    assert objects.uri("ours", "k") == "s3://ours/k"
+    assert uris.parse_uri("s3://ours/uploads/1/a b.pt", "ours") == "uploads/1/a b.pt"
+    assert uris.uri("ours", "k") == "s3://ours/k"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_only_uris_of_our_bucket_are_taken() -> None:
 )  # fmt: skip
 def test_every_other_uri_is_refused_with_its_field(uri: str) -> None:
     with pytest.raises(Permanent) as caught:
-        parse_uri(uri, "ours", field="checkpoint_path")
+        uris.parse_uri(uri, "ours", field="checkpoint_path")
     assert caught.value.code == "invalid_uri"
     assert caught.value.fields[0].field == "checkpoint_path"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-DEEDS = (Path(__file__).parent / "deeds.py").read_text()
+DEEDS = "\n".join((Path(__file__).parent / name).read_text() for name in ("exhaustion.py", "deeds.py"))
 
 
 class Ref(Struct, frozen=True):

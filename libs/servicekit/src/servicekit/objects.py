@@ -6,17 +6,16 @@ aioboto3's own file transfer holds hundreds of MiB for a large file; parts of 8 
 import asyncio
 import base64
 import hashlib
-import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import msgspec
 
-from contracts.errors import FieldError, Permanent, Transient
+from contracts.errors import Permanent, Transient
 from contracts.keys import ObjectRef
 from servicekit.object_errors import in_our_words
 from servicekit.patience import START_PATIENCE_S, patiently
@@ -283,30 +282,6 @@ class ObjectStore:
         params = {"Bucket": self.bucket, "Key": key, "ContentLength": size, "ChecksumSHA256": checksum}
         url = await self._signer.generate_presigned_url("put_object", Params=params, ExpiresIn=expires_s)
         return PresignedUpload(url=str(url), headers={"content-length": str(size), "x-amz-checksum-sha256": checksum})
-
-
-def uri(bucket: str, key: str) -> str:
-    return f"s3://{bucket}/{key}"
-
-
-def parse_uri(uri: str, bucket: str, field: str = "checkpoint_path") -> str:
-    """The key of `s3://<bucket>/<key>`; Permanent `invalid_uri` naming `field` for anything else.
-
-    No part of the key may climb, also not for a reader that decodes percent signs, folds look-alike letters or drops dots.
-    """
-    start = f"s3://{bucket}/"
-    key = uri.removeprefix(start)
-    parts = key.split("/")
-    is_ours = uri.startswith(start) and 0 < len(key) <= 1024 and key.isprintable()
-    if not is_ours or any(map(_climbs, parts)):
-        sentence = f"{field} must be {start}<key>, an object of this platform"
-        raise Permanent("invalid_uri", sentence, fields=(FieldError(field, f"must look like {start}<key>"),))
-    return key
-
-
-def _climbs(part: str) -> bool:
-    plain = unicodedata.normalize("NFKC", unquote(unquote(part)))
-    return not plain.strip(". ") or "/" in plain or "\\" in plain or not plain.isprintable()
 
 
 def _keep(file: BinaryIO, digest: Any, chunk: bytes) -> None:

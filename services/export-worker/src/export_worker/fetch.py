@@ -11,7 +11,8 @@ from contracts import keys
 from contracts.errors import Permanent
 from contracts.events import ExportRequestedV1
 from contracts.vocabulary import Framework
-from servicekit.objects import ObjectInfo, ObjectStore, parse_uri
+from servicekit.objects import ObjectInfo, ObjectStore
+from servicekit.uris import parse_uri
 
 MAX_FILES = 64
 PERIOD_S = 0.5

@@ -24,10 +24,11 @@ from gateway.store.accounts import Caller
 from gateway.store.jobs import JobRow
 from gateway.store.trainings import TrainingJob
 from gateway.sweep import is_expired_upload
-from servicekit.objects import ObjectInfo, ObjectStore, parse_uri, uri
+from servicekit.objects import ObjectInfo, ObjectStore
 from servicekit.outbox import put_event
 from servicekit.postgres import Connection
 from servicekit.telemetry import current_trace_id, inject
+from servicekit.uris import parse_uri, uri
 
 
 class NewTraining(Struct, frozen=True, kw_only=True):

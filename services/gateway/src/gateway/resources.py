@@ -22,7 +22,7 @@ from gateway.store.deployments import DeploymentRow, HistoryEntry
 from gateway.store.jobs import JobRow
 from gateway.store.pages import Page
 from gateway.store.trainings import TrainingJob
-from servicekit.objects import uri
+from servicekit.uris import uri
 
 MIB = 1 << 20
 ERROR_MESSAGE_LENGTH = 1000

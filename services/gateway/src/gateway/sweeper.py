@@ -17,7 +17,7 @@ from gateway.store import owners
 from gateway.sweep import EXPORTS, TRITON, UPLOADS, Ages, Found, Known, is_unowned, owner_of
 from servicekit import leftovers
 from servicekit.leases import LeaseRecord
-from servicekit.objects import parse_uri, uri
+from servicekit.uris import parse_uri, uri
 
 _log = logging.getLogger(__name__)
 

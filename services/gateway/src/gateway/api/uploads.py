@@ -13,8 +13,8 @@ from contracts import keys
 from contracts.errors import FieldError, Permanent
 from gateway import once, requests
 from gateway.api.common import WRITE, IdempotencyKey, Sender, Wired
-from servicekit.objects import uri
 from servicekit.postgres import Connection
+from servicekit.uris import uri
 
 PATH = "/api/v1/uploads"
 NAME_BYTES = 255
