@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import jobs, memory, serving, starts, warm
+from bench import jobs, memory, serving, starts, stub, warm
 from bench.platform import Platform, running_platform
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-SECTIONS = (memory.measure, jobs.measure, starts.measure, warm.measure, serving.measure)
+SECTIONS = (memory.measure, jobs.measure, starts.measure, warm.measure, serving.measure, stub.measure)
 """Memory first: it speaks of services that have done nothing yet."""
 
 

@@ -65,10 +65,13 @@ class Endpoint(Struct, frozen=True):
 
 
 class Alone:
-    """The running proxy `server` at `url`, its `upstream` where it is ours, and `endpoints`, one a user."""
+    """The running proxy `server` at `url`, its upstream (a server of ours, where it is one), and `endpoints`, one a user."""
 
-    def __init__(self, server: Server, url: str, upstream: Server | None, endpoints: list[Endpoint]) -> None:
-        self.server, self.url, self.upstream, self.endpoints = server, url, upstream, endpoints
+    def __init__(
+        self, server: Server, url: str, upstream: Server | None, upstream_url: str, endpoints: list[Endpoint]
+    ) -> None:
+        self.server, self.url, self.endpoints = server, url, endpoints
+        self.upstream, self.upstream_url = upstream, upstream_url
 
 
 @contextmanager
@@ -99,7 +102,9 @@ def proxy_alone(
             "MODELPORT_PORT": str(port),
             **(settings or {}),
         }
-        yield Alone(_start(stack, "inference_proxy", (), folder, port, environment), url, upstream, endpoints)
+        yield Alone(
+            _start(stack, "inference_proxy", (), folder, port, environment), url, upstream, upstream_url, endpoints
+        )
 
 
 def _start_upstream(stack: ExitStack, folder: Path, delay_ms: float) -> tuple[Server, str]:

@@ -54,6 +54,12 @@ def resize(image: Picture, size: Size, kernel: str, *, reference: bool = False) 
     return _pillow_resize(image, size, kernel)
 
 
+def one_thread_a_picture() -> None:
+    """For processes that work on several pictures at once: cv2's own threads would wait for each other in loops, burning their cores."""
+    if cv2 is not None:
+        cv2.setNumThreads(1)
+
+
 def accelerated(kernel: str) -> bool:
     """Whether the library that a kernel is named after is installed."""
     return (cv2 if kernel == CV2_LINEAR_U8 else pillow) is not None

@@ -240,6 +240,7 @@ def make_server(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nobody asks for the client's address, and everybody can forge it
         timeout_graceful_shutdown=grace_s,
         timeout_keep_alive=65,
         lifespan="on",

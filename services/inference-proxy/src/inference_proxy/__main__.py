@@ -1,6 +1,7 @@
 """`python -m inference_proxy`: serves until SIGTERM."""
 
 import ctypes
+import gc
 import math
 from contextlib import suppress
 
@@ -34,6 +35,8 @@ async def main() -> None:
     tracing = telemetry.setup(SERVICE)
     try:
         async with build_app(given, tracing) as api:
+            gc.collect()
+            gc.freeze()  # what a process has at its start is never garbage: not looked at again
             grace_s = math.ceil(given.inference_timeout_s) + 1
             await serve(api, given.host, given.port, grace_s=grace_s, stopping=api.leave, leave_s=LEAVE_S)
     finally:

@@ -21,6 +21,7 @@ from inference_proxy.served import ServedModel
 from inference_proxy.turns import Turns
 from processing.errors import ImageError, MetadataError, OptionError
 from processing.geometry import Geometry
+from processing.kernels import one_thread_a_picture
 from processing.pipeline import Prediction, Tensor
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -73,6 +74,7 @@ class DataPlane:
         self._limits = limits
         self._threads = Turns(threads, "picture")
         self._room = Room(TENSOR_BYTES, USER_TENSOR_BYTES)
+        one_thread_a_picture()
 
     def close(self) -> None:
         self._threads.close()
