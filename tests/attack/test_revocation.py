@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from embedded.secrets import load_or_create
-from embedded.services import dsn
+from embedded.services import bus_url, dsn
 from modelport import Client
 from modelport.models import ExportJob
 from servicekit.servers import LOOPBACK, ServerCommand, free_ports
@@ -34,7 +34,7 @@ def others(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
         made = []
         for port in free_ports(2):
             environment = {
-                "MODELPORT_NATS_URL": f"nats://{LOOPBACK}:{stack.ports.nats}",
+                "MODELPORT_NATS_URL": bus_url(stack.ports.nats, secrets, "inference-proxy"),
                 "MODELPORT_POSTGRES_DSN": dsn(stack.ports, secrets),
                 "MODELPORT_TRITON_HTTP_URL": f"http://{LOOPBACK}:{stack.ports.triton_http}",
                 "MODELPORT_KEY_PEPPER": secrets.key_pepper,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from embedded.ports import Ports
 from embedded.secrets import load_or_create
-from embedded.services import SERVICES, dsn, url
+from embedded.services import SERVICES, bus_url, dsn, url
 from modelport import Client
 from modelport.models import TrainingJob
 from tests.integration.linked import checkpoint
@@ -83,11 +83,12 @@ def _links(made: Links, ports: Ports) -> dict[tuple[str, str], Link]:
 def _variables(home: Path, base: int, between: dict[tuple[str, str], Link]) -> dict[str, dict[str, str]]:
     """What each service is told instead of the servers' own addresses."""
     direct = Ports.from_base(base)
-    address = dsn(direct, load_or_create(home / "secrets.json"))
+    secrets = load_or_create(home / "secrets.json")
+    address = dsn(direct, secrets)
     told: dict[str, dict[str, str]] = {service: {} for service in REACHES}
     for (service, server), link in between.items():
         told[service] |= {
-            "nats": {"MODELPORT_NATS_URL": f"nats://{LOOPBACK}:{link.port}"},
+            "nats": {"MODELPORT_NATS_URL": bus_url(link.port, secrets, service)},
             "postgres": {"MODELPORT_POSTGRES_DSN": address.replace(f":{direct.postgres}/", f":{link.port}/")},
             "s3": {"MODELPORT_S3_ENDPOINT": url(link.port)},
             "triton_grpc": {"MODELPORT_TRITON_GRPC_URL": f"{LOOPBACK}:{link.port}"},

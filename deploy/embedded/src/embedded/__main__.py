@@ -12,7 +12,8 @@ from contracts.errors import Permanent
 from embedded.program import StartError
 from embedded.services import SERVICES, Service
 from embedded.settings import EmbeddedSettings
-from embedded.stack import Stack, StackFile
+from embedded.stack import STACK_FILE, Stack, StackFile
+from servicekit.servers import LOOPBACK
 from servicekit.settings import load
 
 PR_SET_PDEATHSIG = 1
@@ -66,7 +67,7 @@ def _summary(running: StackFile, stack: Stack) -> str:
         "gateway": running.gateway_url,
         "API pages": f"{running.gateway_url}/schema",
         "inference": running.proxy_url,
-        "NATS": running.nats_url,
+        "NATS": f"{LOOPBACK}:{stack.ports.nats} (user and password in {STACK_FILE})",
         "S3": running.s3_url,
         "traces": running.traces_url,
         "token": running.token,

@@ -8,12 +8,14 @@ import asyncpg
 import msgspec
 import psutil
 
+from contracts.publishers import OPERATOR, PUBLISHERS
 from embedded.ports import Ports
 from embedded.program import Probe, Program, accepts_queries, answers, syncs_every_write
 from embedded.secrets import Secrets
 from embedded.services import BUCKET, DATABASE, REGION, USER, dsn, url
 from servicekit.objects import ObjectStore
 from servicekit.servers import (
+    BusUser,
     ServerCommand,
     initdb_command,
     nats_command,
@@ -28,7 +30,8 @@ POSTGRES_MAX_CONNECTIONS = 100
 
 def server_programs(home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> tuple[Program, ...]:
     """In no order: they do not depend on each other."""
-    nats = nats_command(home / "nats", port=ports.nats, monitor_port=ports.nats_monitor)
+    users = bus_users(secrets)
+    nats = nats_command(home / "nats", port=ports.nats, monitor_port=ports.nats_monitor, users=users)
     weed = weed_command(home / "s3", ports=ports.s3, access_key=secrets.s3_access_key, secret_key=secrets.s3_secret_key)
     weed_ports = tuple(msgspec.structs.asdict(ports.s3).values())
     return (
@@ -37,6 +40,15 @@ def server_programs(home: Path, ports: Ports, secrets: Secrets, environment: dic
         _program(weed, environment, weed_ports, answers(weed.ready_url)),
         _trace_sink(home, ports, environment),
     )
+
+
+def bus_users(secrets: Secrets) -> tuple[BusUser, ...]:
+    """The operator, and each service with the facts that are its own to state."""
+    services = (
+        BusUser(name=name, password=secrets.of_bus_user(name), publishes=publisher.subjects)
+        for name, publisher in PUBLISHERS.items()
+    )
+    return (BusUser(name=OPERATOR, password=secrets.of_bus_user(OPERATOR)), *services)
 
 
 def _postgres(folder: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]) -> Program:

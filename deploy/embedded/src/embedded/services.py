@@ -35,6 +35,11 @@ def dsn(ports: Ports, secrets: Secrets, database: str = DATABASE) -> str:
     return f"postgresql://{USER}:{secrets.postgres_password}@{LOOPBACK}:{ports.postgres}/{database}"
 
 
+def bus_url(port: int, secrets: Secrets, user: str) -> str:
+    """The address of NATS for one of its users."""
+    return f"nats://{user}:{secrets.of_bus_user(user)}@{LOOPBACK}:{port}"
+
+
 def url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
@@ -59,7 +64,7 @@ def _program(
     port: int = getattr(ports, service.module)
     work = home / "work" / name
     work.mkdir(parents=True, exist_ok=True)
-    groups = _groups(ports, secrets, work)
+    groups = _groups(service.module.replace("_", "-"), ports, secrets, work)
     settings = {key: value for group in service.needs for key, value in groups[group].items()}
     told_by_the_stack = {key for group in groups.values() for key in group}
     others = {key: value for key, value in environment.items() if key not in told_by_the_stack}
@@ -80,9 +85,9 @@ def _program(
     )
 
 
-def _groups(ports: Ports, secrets: Secrets, work: Path) -> dict[str, dict[str, str]]:
+def _groups(user: str, ports: Ports, secrets: Secrets, work: Path) -> dict[str, dict[str, str]]:
     return {
-        "bus": {"MODELPORT_NATS_URL": f"nats://{LOOPBACK}:{ports.nats}"},
+        "bus": {"MODELPORT_NATS_URL": bus_url(ports.nats, secrets, user)},
         "postgres": {"MODELPORT_POSTGRES_DSN": dsn(ports, secrets)},
         "s3": {
             "MODELPORT_S3_ENDPOINT": url(ports.s3.s3),

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import msgspec
 
+from contracts.publishers import OPERATOR
 from embedded.ports import Ports
 from embedded.program import StartError
 from embedded.secrets import load_or_create, write_private
 from embedded.servers import create_bucket, create_database, reachable_without_root, server_programs
-from embedded.services import SERVICES, Service, service_programs, url
+from embedded.services import SERVICES, Service, bus_url, service_programs, url
 from embedded.settings import EmbeddedSettings
 from embedded.supervisor import Supervisor
 from embedded.triton import triton_program
 from embedded.watchdog import MARKER
-from servicekit.servers import LOOPBACK
 
 STACK_FILE = "stack.json"
 OUR_OWN = ("MODELPORT_HOME", "MODELPORT_PORT_BASE", "OTEL_SERVICE_NAME", "MAKELEVEL", "MAKEFLAGS", "VIRTUAL_ENV")
@@ -85,7 +85,7 @@ class Stack:
             gateway_url=url(ports.gateway),
             proxy_url=url(ports.inference_proxy),
             triton_url=url(ports.triton_http),
-            nats_url=f"nats://{LOOPBACK}:{ports.nats}",
+            nats_url=bus_url(ports.nats, self.secrets, OPERATOR),
             s3_url=url(ports.s3.s3),
             traces_url=url(ports.traces),
             token=self.secrets.admin_token,

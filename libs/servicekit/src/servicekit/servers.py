@@ -33,6 +33,14 @@ class ServerCommand(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: str = "SIGTERM"
 
 
+class BusUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may connect to NATS; without `publishes`, the user may publish everything."""
+
+    name: str
+    password: str
+    publishes: tuple[str, ...] = ()
+
+
 class WeedPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Every port that `weed mini` would otherwise choose by itself."""
 
@@ -85,9 +93,18 @@ def postgres_binary(name: str) -> str:
 
 
 def nats_command(
-    directory: Path, *, port: int, monitor_port: int, sync_always: bool = True, host: str = LOOPBACK
+    directory: Path,
+    *,
+    port: int,
+    monitor_port: int,
+    sync_always: bool = True,
+    host: str = LOOPBACK,
+    users: tuple[BusUser, ...] = (),
 ) -> ServerCommand:
-    """JetStream server with its store and configuration under `directory`; fsync on every write unless told not to."""
+    """JetStream server with its store and configuration under `directory`; fsync on every write unless told not to.
+
+    With `users`, nobody else may connect.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     lines = [
         f"host: {host}",
@@ -100,8 +117,10 @@ def nats_command(
         "  max_file_store: 8GB",
         *(["  sync_interval: always"] if sync_always else []),
         "}",
+        *bus_authorization(users),
     ]
     config = directory / "nats.conf"
+    config.touch(mode=0o600)
     config.write_text("\n".join(lines) + "\n")
     return ServerCommand(
         name="nats",
@@ -110,6 +129,19 @@ def nats_command(
         port=port,
         ready_url=f"http://{LOOPBACK}:{monitor_port}/healthz",
     )
+
+
+def bus_authorization(users: tuple[BusUser, ...]) -> list[str]:
+    """Lines of nats.conf."""
+    if not users:
+        return []
+    lines = []
+    for user in users:
+        allowed = ", ".join(f'"{subject}"' for subject in user.publishes or (">",))
+        lines.append(
+            f'  {{ user: "{user.name}", password: "{user.password}", permissions: {{ publish: [{allowed}] }} }}'
+        )
+    return ["authorization { users: [", *lines, "] }"]
 
 
 def weed_command(directory: Path, *, ports: WeedPorts, access_key: str, secret_key: str) -> ServerCommand:
