@@ -8,18 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import deployer.desired
 import gateway.deployment
 import gateway.export_job
 import gateway.reactions
 import gateway.reconciler
 import gateway.requests
-import inference_proxy.routes
-import packager.reactions
 import servicekit.delivery
-import servicekit.jobs
-import servicekit.leases
-import servicekit.outbox
 from contracts.events import ExportFailedV1, ExportProgressedV1
 from contracts.vocabulary import ExportStatus
 
@@ -80,21 +74,8 @@ MUTATIONS: Mapping[str, Mutation] = {
     "trainings without an inbox": rewritten(
         gateway.reactions, "on_training_completed", "if await first_time(", "if True or await first_time("
     ),
-    "leases without compare-and-set": rewritten(
-        servicekit.leases, "_swap", "bucket.update(key, value, last=revision)", "bucket.update(key, value)"
-    ),
-    "packages without a claim": rewritten(
-        packager.reactions.Reactions, "_claimed", 'if error.code != "conflict":', "if False:"
-    ),
-    "silent jobs are not given up": rewritten(gateway.reconciler.Reconciler, "once", "await self.expire_jobs()", ""),
     "wishes are not stated again": rewritten(
         gateway.reconciler.Reconciler, "once", "await self.restate_deployments()", ""
-    ),
-    "the relay forgets what was not acknowledged": rewritten(
-        servicekit.outbox.Relay,
-        "flush",
-        "zip(rows, results, strict=True) if is_done",
-        "zip(rows, results, strict=True)",
     ),
     "a message is acknowledged before it is handled": rewritten(
         servicekit.delivery,
@@ -105,13 +86,6 @@ MUTATIONS: Mapping[str, Mutation] = {
     "a failure of an older generation counts": rewritten(
         gateway.deployment, "apply", "or fact.generation != deployment.generation", ""
     ),
-    "a stale wish is obeyed": rewritten(
-        deployer.desired.Desired, "is_stale", "known.generation > request.generation", "False"
-    ),
-    "an older revision of a route counts": rewritten(
-        inference_proxy.routes.RouteTable, "update", "version > route.access_version and ", ""
-    ),
-    "a deleted route comes back": rewritten(inference_proxy.routes.RouteTable, "put", "route.deleted or ", ""),
     "a success makes no default": rewritten(
         gateway.reactions, "fold_job", "if not await jobs.has_default(conn, row.training_job_id):", "if False:"
     ),

@@ -12,7 +12,7 @@ from .story import Outcome, run
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 
-FOUND_WITHIN = 400
+FOUND_WITHIN = 300
 SHOWN = 5
 
 

@@ -6,14 +6,14 @@ from uuid import UUID
 import pytest
 
 from contracts.events import ExportCancelledV1, ExportFailedV1, ExportRequestedV1
-from contracts.subjects import package_lease
+from contracts.subjects import LEASES, package_lease
 from contracts.vocabulary import ExportStage
 from gateway import losses
 from gateway.reconciler import Reconciler
 from gateway.testing import facts
 from gateway.testing.facts import Worker
 from gateway.testing.outside import Client, Gateway, until
-from servicekit.leases import Lease, Leases
+from servicekit.leases import Done, Lease, Leases
 
 pytestmark = pytest.mark.integration
 
@@ -58,7 +58,7 @@ async def test_a_request_nobody_answers_is_stated_again_less_and_less_often(gate
 
 @pytest.mark.parametrize(
     ("column", "seconds", "attempt"),
-    [("created_at", 86_401, 0), ("heard_at", 1_201, 1), ("attempt_started_at", 2_101, 1)],
+    [("released_at", 86_401, 0), ("heard_at", 1_201, 1), ("attempt_started_at", 2_101, 1)],
 )
 async def test_a_job_out_of_time_ends_and_stops_its_worker(
     gateway: Gateway, column: str, seconds: float, attempt: int
@@ -114,6 +114,38 @@ async def test_a_wish_the_deployer_did_not_answer_is_stated_again(gateway: Gatew
     await set_back(gateway, "requested_at", 3600, "deployment_targets")
     await asyncio.sleep(0.6)
     assert len(await gateway.wishes(made["id"], 2)) == 2
+
+
+async def test_a_deployment_that_nobody_answers_fails_and_may_still_come_up(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    job = await gateway.completed(client)
+    body = {"export_job_id": job["id"], "deployment_type": "platform_endpoint", "name": "x"}
+    made = await client.post("/api/v1/deployments", body)
+    (wish,) = await gateway.wishes(made["id"])
+    await set_back(gateway, "asked_at", 1_801, "deployment_targets")
+    failed = await gateway.until_deployment(client, made["id"], "failed")
+    assert failed["error"]["code"] == "deadline_exceeded"
+    await gateway.publish(facts.activated(wish))
+    assert (await gateway.until_deployment(client, made["id"], "active"))["error"] is None
+
+
+async def test_leases_that_the_bus_lost_count_on(gateway: Gateway) -> None:
+    """An attempt that began anew at 1 loses its lease; what has ended is done for whoever asks again."""
+    client, job_id, worker = await started(gateway)
+    done = await gateway.completed(client)
+    await gateway.publish(worker.progressed(3, ExportStage.CONVERT, 30))
+    await gateway.until_job(client, job_id, "running")
+    leases = Leases(gateway.parts.bus)
+    await losses.notice(gateway.parts)
+    await gateway.parts.bus.jetstream.delete_stream(f"KV_{LEASES}")
+    await gateway.until_job(client, job_id, "pending")
+
+    async def next_lease() -> Lease | None:
+        taken = await leases.take(job_id, "another worker")
+        return taken if isinstance(taken, Lease) else None
+
+    assert (await until(next_lease)).attempt == 4
+    assert isinstance(await leases.take(done["id"], "a worker"), Done)
 
 
 async def test_old_progress_is_forgotten(gateway: Gateway) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from msgspec import to_builtins
 
-from contracts.events import TrainingCompletedV1
+from contracts.events import ExportRequestedV1, TrainingCompletedV1
 from contracts.events.training import ExportWish
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from gateway.reactions import durable
