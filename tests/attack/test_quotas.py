@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from contracts.vocabulary import Tier
-from tests.attack.fleet import MINUTE, Fleet, Tenant, eventually, http, insist, knows, send
+from tests.attack.fleet import MINUTE, PATIENCE_S, Fleet, Tenant, eventually, http, insist, knows, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.attack, pytest.mark.timeout(900)]
 
@@ -72,14 +72,17 @@ async def keyed(session: aiohttp.ClientSession, fleet: Fleet, tenant: Tenant, ov
     raise AssertionError("it counts for ever")
 
 
-async def exhausted(session: aiohttp.ClientSession, fleet: Fleet, tenant: Tenant) -> None:
-    """Until what dead proxies held has returned, all of the month is used and every proxy refuses."""
+async def exhausted(session: aiohttp.ClientSession, fleet: Fleet, tenant: Tenant, month: int) -> None:
+    """Until every proxy refuses and nobody holds anything: what dead proxies held has returned and was used up, too."""
 
     async def refused_by_all() -> bool:
         sent = await asyncio.gather(*(send(session, fleet.proxies[n % 3], tenant) for n in range(CLIENTS)))
-        return {code for code, _, _ in sent} == {"quota_exceeded"} and await fleet.held() == 0
+        return {code for code, _, _ in sent} == {"quota_exceeded"}
 
-    await eventually(refused_by_all)
+    async with asyncio.timeout(3 * PATIENCE_S):
+        while await fleet.billed(tenant.user_id) < month or await fleet.held():
+            await eventually(refused_by_all)
+            await eventually(partial(is_settled, fleet))
 
 
 async def test_nothing_goes_beyond_a_limit_and_nothing_is_billed_twice_whatever_dies(
@@ -99,7 +102,7 @@ async def test_nothing_goes_beyond_a_limit_and_nothing_is_billed_twice_whatever_
         over.set()
         keys = sum(await asyncio.gather(*makers))
     async with http() as session:
-        await exhausted(session, fleet, bounded)
+        await exhausted(session, fleet, bounded, month)
     billed = {name: await fleet.billed(one.user_id) for name, one in (("wide", wide), ("careful", careful))}
     beyond = max(0, bounded.answered - month) + max(0, await fleet.billed(bounded.user_id) - month)
     over_minutes = sum(max(0, count - MINUTE) for count in hasty.admitted.values())
