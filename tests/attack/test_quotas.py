@@ -142,7 +142,7 @@ async def test_minute_is_reached_exactly_by_all_proxies_together(fleet: Fleet) -
 async def test_month_ends_at_midnight_utc_for_everybody_at_once(
     fleet: Fleet, figure: Figure, trials: Trials, month: int
 ) -> None:
-    rounds, wrong, asked = trials(1, 5), 0, 0
+    rounds, wrong, asked = trials(1, 3), 0, 0
     for number in range(rounds):
         tenant, over = await fleet.tenant(Tier.FREE), asyncio.Event()
         midnight = datetime(2031, 2 + number, 1, tzinfo=UTC)
