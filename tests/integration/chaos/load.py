@@ -11,11 +11,13 @@ from uuid import UUID, uuid4
 
 from modelport import Client
 from modelport.errors import ApiError, UnreachableError
+from modelport.exports import TERMINAL
 from modelport.models import ExportJob, Inference
 from modelport.transport import IDEMPOTENCY_KEY, Transport
 
 T = TypeVar("T")
 AGAIN_S = 0.2
+LOOK_S = 0.4
 PATIENCE_S = 300.0
 """How long one thing is asked for; a safety net."""
 AWAY = frozenset({429, 500, 502, 503, 504})
@@ -71,13 +73,21 @@ class Load:
         """No more calls; the jobs go on."""
         self._hushed.set()
 
+    def __enter__(self) -> "Load":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ask for nothing new, whatever has happened."""
+        self._stopping.set()
+        self._hushed.set()
+        self._pool.shutdown(wait=False)
+
     def stop(self) -> None:
         """Ask for nothing new, and return when everything that was asked for is answered."""
         self._stopping.set()
         self._hushed.set()
         for task in self._tasks:
             task.result()
-        self._pool.shutdown()
 
     def _export(self) -> None:
         while not self._stopping.is_set():
@@ -86,8 +96,16 @@ class Load:
             key = str(uuid4())
             job = insist(self._client.exports.create, training, "onnx", idempotency_key=key)
             self.ledger.acknowledged[key] = job
-            end = insist(self._client.exports.wait, job.id)
+            end = self._end_of(job)
             self.ledger.ended.append(Ended(time.monotonic(), end))
+
+    def _end_of(self, job: ExportJob) -> ExportJob:
+        """Asked for and not followed: the stream of a job that nobody works on any more would never end."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (now := insist(self._client.exports.get, job.id)).status not in TERMINAL:
+            assert time.monotonic() < deadline, f"job {job.id} is still {now.status} after {PATIENCE_S:.0f} s"
+            time.sleep(LOOK_S)
+        return now
 
     def _call(self, job: ExportJob, pictures: list[bytes], every_s: float) -> None:
         key = str(uuid4())

@@ -106,14 +106,14 @@ def aftermath(stormy: Stack, scale: Scale, tmp_path_factory: pytest.TempPathFact
         asyncio.run(archive(stormy, first, packed))
         training = person.register(describe(SOURCE), checkpoint=packed)
         real = [source.id, *(person.register(describe(name)).id for name in REAL if scale.real > 1)]
-        load = Load(client, plan(scale, training.id, real), CLIENTS)
-        load.ledger.acknowledged["first"] = first
-        storm.wait_for(lambda: load.done, scale.calm)
-        faults = rage(stormy, scale, load)
-        load.hush()
-        afterwards(scale, load, faults)
-        storm.wait_for(lambda: load.done, scale.jobs)
-        load.stop()
+        with Load(client, plan(scale, training.id, real), CLIENTS) as load:
+            load.ledger.acknowledged["first"] = first
+            storm.wait_for(lambda: load.done, scale.calm)
+            faults = rage(stormy, scale, load)
+            load.hush()
+            afterwards(scale, load, faults)
+            storm.wait_for(lambda: load.done, scale.jobs)
+            load.stop()
     findings = asyncio.run(audit.audit(stormy, load.ledger, str(user.id)))
     return Aftermath(scale, training.id, load.ledger, faults, findings, asyncio.run(audit.runs(stormy, str(user.id))))
 
