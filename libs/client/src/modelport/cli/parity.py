@@ -23,12 +23,19 @@ class _Divergence(Struct):
     allowed: float
 
 
+class _Scan(Struct):
+    tool: str
+    verdict: str
+    found: tuple[str, ...] = ()
+
+
 class _Report(Struct):
     summary: ParitySummary
     runtime: str = ""
     note: str = ""
     failures: tuple[_Failure, ...] = ()
     first_divergence: _Divergence | None = None
+    scan: _Scan | None = None
 
 
 def view(report: dict[str, object]) -> RenderableType:
@@ -63,6 +70,7 @@ def _facts(report: _Report) -> RenderableType:
             ("smallest IoU", f"{found.min_iou:.6f}" if found.min_iou is not None else None),
             ("largest box difference", f"{pixels:.4f} px" if pixels is not None else None),
             ("note", report.note),
+            ("scan, a label only", " ".join((s.tool, s.verdict, *s.found)) if (s := report.scan) else None),
         )
     )
 

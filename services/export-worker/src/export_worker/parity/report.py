@@ -5,6 +5,7 @@ from msgspec import Struct
 from contracts.model_package import ParitySummary
 from contracts.vocabulary import ExportFormat, Proof
 from export_worker.parity.tolerances import Tolerance
+from export_worker.scan import Scan
 
 
 class InputReport(Struct, frozen=True, kw_only=True):
@@ -63,4 +64,6 @@ class ParityReport(Struct, frozen=True, kw_only=True):
     """Largest difference between a batch of pictures and the same pictures one by one, where the batch is dynamic."""
     failures: tuple[Failure, ...] = ()
     first_divergence: Divergence | None = None
+    scan: Scan | None = None
+    """What a scanner says of the checkpoint: a label that decided nothing."""
     inputs: tuple[InputReport, ...] = ()

@@ -19,6 +19,7 @@ from export_worker.parity.matching import Match, match
 from export_worker.parity.pictures import pictures
 from export_worker.parity.report import InputReport, ParityReport
 from export_worker.parity.tolerances import Tolerance, tolerance
+from export_worker.scan import scan
 from processing.pipeline import Pipeline
 
 LOW_CONFIDENCE = 0.01
@@ -88,6 +89,7 @@ def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: To
         batch_max_abs=batch,
         failures=failures,
         first_divergence=divergence.first(candidate.artefact, trials[worst].tensor, limits) if failures else None,
+        scan=scan(work.checkpoint),
         inputs=tuple(inputs),
     )
 
