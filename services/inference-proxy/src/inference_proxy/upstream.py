@@ -52,7 +52,6 @@ class Connection(asyncio.Protocol):
         self._limit = self._received = 0
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
-        self._is_told = False
         self.idle_since = 0.0
 
     @property
@@ -70,7 +69,6 @@ class Connection(asyncio.Protocol):
         self._waiter = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._limit, self._received, self._headers, self._parts = limit, 0, {}, []
-        self._is_told = False
         self._transport.writelines(request)
         try:
             return await self._waiter
@@ -103,6 +101,10 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, AnswerError) as error:
             self._fail(error if isinstance(error, AnswerError) else _cause(error))
             self.close()
+
+    def on_message_begin(self) -> None:
+        if self._waiter is None or self._waiter.done():
+            self.close()  # a second answer to one request
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
