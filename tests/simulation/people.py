@@ -11,7 +11,8 @@ from contracts.events.training import ExportWish
 from contracts.vocabulary import DeploymentType, ExportFormat, ExportStatus, Framework, TaskType, Tier
 from gateway.deployment import Command
 from gateway.deployment_requests import NewDeployment, change_deployment, request_deployment, rotate_key
-from gateway.requests import (
+from gateway import requests
+from gateway.requests import NewTraining
     NewTraining,
     cancel_export,
     make_default,
@@ -78,15 +79,15 @@ class Crowd:
         self._world.promises.acknowledged.append(job.id)
         await asyncio.sleep(rng.uniform(0, 40))
         if is_cancelled:
-            await self._ask(lambda conn: cancel_export(conn, self._user.id, job.id))
+            await self._ask(lambda conn: requests.cancel_export(conn, self._user.id, job.id))
         else:
-            await self._ask(lambda conn: make_default(conn, self._user.id, job.id))
+            await self._ask(lambda conn: requests.make_default(conn, self._user.id, job.id))
 
     async def _request(self, conn: Connection) -> JobRow:
         made: Any = conn
-        training = await register_training(made, self._training, SETTINGS.export_timeout_s)
-        row = await request_export(made, training, WISH, SETTINGS.export_timeout_s)
-        await release_exports(made, SETTINGS.exports_ahead)
+        training = await requests.register_training(made, self._training, SETTINGS.export_timeout_s)
+        row = await requests.request_export(made, training, WISH, SETTINGS.export_timeout_s)
+        await requests.release_exports(made, SETTINGS.exports_ahead)
         return row
 
     async def _change_of_mind(self, conn: Connection) -> None:
