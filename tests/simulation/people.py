@@ -9,17 +9,10 @@ from contracts.errors import ModelportError
 from contracts.events import InferenceRecordedV1, TrainingCompletedV1
 from contracts.events.training import ExportWish
 from contracts.vocabulary import DeploymentType, ExportFormat, ExportStatus, Framework, TaskType, Tier
+from gateway import requests
 from gateway.deployment import Command
 from gateway.deployment_requests import NewDeployment, change_deployment, request_deployment, rotate_key
-from gateway import requests
 from gateway.requests import NewTraining
-    NewTraining,
-    cancel_export,
-    make_default,
-    register_training,
-    release_exports,
-    request_export,
-)
 from gateway.store.accounts import UserRow
 from gateway.store.jobs import JobRow
 from servicekit.postgres import transaction
