@@ -169,6 +169,15 @@ def many_files() -> None:
         time.sleep(0.005)
 
 
+def unlinked_files() -> None:
+    hold = []
+    while len(hold) < 64:
+        hold.append(os.open("tmp/gone", os.O_WRONLY | os.O_CREAT))
+        Path("tmp/gone").unlink()
+        os.write(hold[-1], b"\1" * (16 << 20))
+    time.sleep(600)
+
+
 def garbage() -> None:
     sys.stdout.buffer.write(b'\xff\xfe\x00 not json\n[1,2\n{"type":"done"\n')
     sys.stdout.buffer.write(b'{"type":"progress","stage":"package","fraction":0.9}\n')

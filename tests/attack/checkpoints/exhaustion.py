@@ -86,6 +86,14 @@ def fill(folder):
         number += 1
 
 
+def unlinked():
+    hold = []
+    while True:
+        hold.append((JOB / "tmp" / "gone").open("wb"))
+        (JOB / "tmp" / "gone").unlink()
+        hold[-1].write(b"\1" * (8 << 20))
+
+
 def one_file():
     with (JOB / "output" / "model.onnx").open("wb") as file:
         while True:

@@ -75,6 +75,7 @@ LIMITED: dict[str, frozenset[str]] = {
     "page_tables": MEMORY,
     "disk": DISK,
     "shm_files": DISK,
+    "unlinked": DISK,
     "inodes": DISK,
     "deep_folders": DISK,
     "one_file": REFUSED | DISK,

@@ -172,7 +172,7 @@ class Step:
             await asyncio.sleep(MEMORY_PERIOD_S)
 
     async def _is_disk_used_up(self) -> bool:
-        return await asyncio.to_thread(watch.broken_disk_limit, self._job.path, self._limits)
+        return await asyncio.to_thread(watch.broken_disk_limit, self.pid, self._job.path, self._limits)
 
     def _end(self, limit: Broken, reason: str) -> None:
         if self._broken is None and self._process is not None and self._process.returncode is None:

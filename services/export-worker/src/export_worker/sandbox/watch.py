@@ -90,7 +90,8 @@ def disk_bytes(root: Path) -> int | None:
             with os.scandir(waiting.pop()) as found:
                 for entry in found:
                     entries += 1
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    with suppress(FileNotFoundError):  # one that comes and goes must not hide those behind it
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except FileNotFoundError:
@@ -102,10 +103,24 @@ def disk_bytes(root: Path) -> int | None:
     return total
 
 
-def broken_disk_limit(root: Path, limits: Limits) -> bool:
-    """Whether the directory is over its limit, cannot be measured, or the file system is about to be full."""
+def unlinked_bytes(pid: int, device: int) -> int:
+    """Allocated bytes of files on `device` that a tree of processes holds open and that no folder names any more."""
+    found: dict[int, int] = {}
+    for process in tree(pid):
+        with suppress(OSError), os.scandir(PROC / str(process) / "fd") as opened:
+            for entry in opened:
+                with suppress(OSError):
+                    file = entry.stat()
+                    if file.st_dev == device and file.st_nlink == 0:
+                        found[file.st_ino] = file.st_blocks * 512
+    return sum(found.values())
+
+
+def broken_disk_limit(pid: int, root: Path, limits: Limits) -> bool:
+    """Whether the directory, with what `pid` has deleted in it and still holds open, is over its limit or cannot be measured, or the
+    file system is about to be full."""
     used = disk_bytes(root)
-    if used is None or used > limits.disk_bytes:
+    if used is None or used + unlinked_bytes(pid, root.stat().st_dev) > limits.disk_bytes:
         return True
     state = os.statvfs(root)
     return state.f_bavail * state.f_frsize < FREE_FLOOR
