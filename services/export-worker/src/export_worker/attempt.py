@@ -44,9 +44,8 @@ async def work(
         bus = Bus(settings.bus.nats_url, SERVICE, traces)
         stack.push_async_callback(bus.stop)
         await bus.connect()
-        await (
-            store.check()
-        )  # the client's first call costs 50 ms of computing: paid here, beside the toolchain's imports
+        # the client's first call costs 50 ms of computing: paid here, beside the toolchain's imports
+        await store.check()
         run = await awaited()
         room.step.limit_time(run.request.timeout_s)
         context = telemetry.extract({"traceparent": run.traceparent})

@@ -21,11 +21,17 @@ class Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
+def control(*arguments: object) -> None:
+    """prctl(2); OSError where the kernel refuses, so that no step runs with less than it is said to have."""
+    words = [ctypes.c_ulong(word) if isinstance(word, int) else word for word in arguments]
+    if ctypes.CDLL(None, use_errno=True).prctl(*words, *(ctypes.c_ulong(0),) * (5 - len(words))):
+        raise OSError(ctypes.get_errno(), f"prctl({arguments[0]}) is refused")
+
+
 def main(plan: dict[str, dict[str, int]], command: list[str], environment: dict[str, str], folder: str) -> None:
     """Never returns."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    control(PR_SET_PDEATHSIG, signal.SIGKILL)
+    control(PR_SET_NO_NEW_PRIVS, 1)
     for name, value in plan["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     os.chdir(folder)
@@ -37,7 +43,7 @@ def main(plan: dict[str, dict[str, int]], command: list[str], environment: dict[
     if "--seccomp" in descriptors:
         code = os.read(descriptors["--seccomp"], 1 << 20)
         program = Program(len(code) // INSTRUCTION, code)
-        libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
+        control(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program))
     os.execve(command[0], command, environment)  # noqa: S606  (no shell is wanted between the limits and the command)
 
 

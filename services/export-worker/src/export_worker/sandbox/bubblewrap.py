@@ -249,9 +249,8 @@ def _try(sandbox: Sandbox) -> str:
     try:
         with JobDir.temporary(sandbox.uid()) as job:
             argv = sandbox.argv(job.path, [sys.executable, "-S", "-c", "print('inside')"], limits)
-            clear = {
-                "PATH": os.environ.get("PATH", os.defpath)
-            }  # the first process inside keeps what bwrap was started with
+            # the first process inside keeps what bwrap was started with
+            clear = {"PATH": os.environ.get("PATH", os.defpath)}
             done = subprocess.run(argv, capture_output=True, timeout=PROBE_TIMEOUT_S, text=True, check=False, env=clear)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)

@@ -45,8 +45,12 @@ class Lifetime:
             self._init = os.pidfd_open(msgspec.json.decode(await reader.read(), type=Told).init)
             loop.add_reader(self._init, self._end)
         except (msgspec.DecodeError, ProcessLookupError):
-            self.ended.set()
+            pass
         finally:
+            if (
+                self._init is None
+            ):  # also where no pidfd can be had: whoever kills bwrap must not wait for an end that nobody tells
+                self.ended.set()
             transport.close()
             with suppress(BrokenPipeError):
                 os.write(self._gate, b"\n")
