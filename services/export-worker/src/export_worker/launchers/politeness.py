@@ -9,6 +9,13 @@ from export_worker.sandbox import watch
 POLITE = 10
 NORMAL = 0
 PROC = Path("/proc")
+CAP_SYS_NICE = 1 << 23
+
+
+def may_take_back() -> bool:
+    """Whether this process may lower niceness again, as root without CAP_SYS_NICE (a container's default) may not."""
+    lines = (PROC / "self/status").read_text().splitlines()
+    return bool(next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")) & CAP_SYS_NICE)
 
 
 def set_niceness(pid: int, value: int) -> None:
@@ -16,7 +23,7 @@ def set_niceness(pid: int, value: int) -> None:
     for each in watch.tree(pid):
         with suppress(OSError):
             (PROC / str(each) / "autogroup").write_text(str(value))
-        if os.geteuid() == 0:
+        if may_take_back():
             with suppress(OSError):
                 for thread in (PROC / str(each) / "task").iterdir():
                     os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
