@@ -30,7 +30,7 @@ SMALL = Limits(
     file_bytes=32 * MIB,
     disk_bytes=64 * MIB,
     log_bytes=64 * 1024,
-    wall_s=30.0,
+    wall_s=100.0,
 )
 
 

@@ -48,7 +48,7 @@ class Floor:
         self.facts.append((event, meta))
         self.heard.set()
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 100.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 self.heard.clear()
@@ -64,7 +64,7 @@ class Floor:
     def of(self, kind: type[Event], job_id: UUID) -> list[Event]:
         return [event for event, _ in self.facts if type(event) is kind and getattr(event, "job_id", None) == job_id]
 
-    async def end(self, job_id: UUID, seconds: float = 30.0) -> ModelExportedV1 | ExportFailedV1:
+    async def end(self, job_id: UUID, seconds: float = 100.0) -> ModelExportedV1 | ExportFailedV1:
         """The job's terminal fact; there must be one only."""
         kinds = (ModelExportedV1, ExportFailedV1)
         await self.until(lambda: any(self.of(kind, job_id) for kind in kinds), seconds)

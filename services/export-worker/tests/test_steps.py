@@ -31,6 +31,19 @@ async def outcome(start: Start, deed: str, **limits: object) -> Outcome:
     return result
 
 
+async def hanging(step: Step) -> list[int]:
+    """All processes of a step whose deed is to hang, told to go before its time begins."""
+    assert await step.ready()
+    before = len(watch.tree(step.pid))
+    assert step._process is not None
+    assert step._process.stdin is not None
+    step._process.stdin.write(b"go\n")
+    async with asyncio.timeout(100):
+        while len(pids := watch.tree(step.pid)) < before + 3:
+            await asyncio.sleep(0.01)
+    return pids
+
+
 async def test_success_reports_progress_and_durations(step_of: Start, job: JobDir) -> None:
     heard: list[Progress] = []
     step = await step_of("succeed")
@@ -55,6 +68,7 @@ async def test_success_reports_progress_and_durations(step_of: Start, job: JobDi
         ("allocate_shared", "step_out_of_memory", "load", "256 MiB"),
         ("allocate_in_children", "step_out_of_memory", "load", "256 MiB"),
         ("many_files", "step_disk_full", "load", "64 MiB"),
+        ("unlinked_files", "step_disk_full", "load", "64 MiB"),
     ],
 )
 async def test_each_death_has_its_name(step_of: Start, deed: str, code: str, stage: str, words: str) -> None:
@@ -67,12 +81,9 @@ async def test_each_death_has_its_name(step_of: Start, deed: str, code: str, sta
 
 
 async def test_a_hanging_step_is_ended_with_all_its_processes(step_of: Start) -> None:
-    step = await step_of("hang", msgspec.structs.replace(SMALL, wall_s=1.5))
-    finishing = asyncio.create_task(step.finish(lambda _: None))
-    await asyncio.sleep(1.0)
-    pids = watch.tree(step.pid)
-    assert len(pids) > 4
-    error = (await finishing).error
+    step = await step_of("hang", msgspec.structs.replace(SMALL, wall_s=0.2))
+    pids = await hanging(step)
+    error = (await step.finish(lambda _: None)).error
     assert error is not None
     assert error.code == "step_timeout"
     assert not any(watch.is_alive(pid) for pid in pids)
@@ -80,9 +91,9 @@ async def test_a_hanging_step_is_ended_with_all_its_processes(step_of: Start) ->
 
 async def test_a_cancelled_step_leaves_no_process(step_of: Start) -> None:
     step = await step_of("hang")
+    pids = await hanging(step)
     finishing = asyncio.create_task(step.finish(lambda _: None))
-    await asyncio.sleep(0.7)
-    pids = watch.tree(step.pid)
+    await asyncio.sleep(0)
     finishing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await finishing
