@@ -128,14 +128,16 @@ class Triton:
 
         gRPC would go on using it for as long as nobody closes it.
         """
+        used = self._client
         try:
             with _errors(message):
                 yield
         except Unanswered:
-            old, self._client = self._client, _connect(self._authority)
-            task = asyncio.create_task(_retire(old, self._load_timeout_s))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            if used is self._client:  # of several calls that waited together the first one replaces it
+                self._client = _connect(self._authority)
+                task = asyncio.create_task(_retire(used, self._load_timeout_s))
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
             raise
 
 
