@@ -13,6 +13,9 @@ import msgspec
 from servicekit.patience import START_PATIENCE_S
 from servicekit.postgres import Connection, Pool, check_schema, patiently
 
+CHANGE_S = 3_600.0
+"""What a change of a large table may take, and waiting for another service that is at it: longer than the pool allows a statement."""
+
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _ENTER = "SELECT set_config('search_path', $1, true)"
 _TABLE = """
@@ -43,7 +46,8 @@ async def migrate(
     """
     files = read(directory)
     async with _connection(pool_or_dsn) as connection:
-        await connection.execute("SELECT pg_advisory_lock(hashtext($1))", f"modelport.migrate.{check_schema(schema)}")
+        name = f"modelport.migrate.{check_schema(schema)}"
+        await connection.execute("SELECT pg_advisory_lock(hashtext($1))", name, timeout=CHANGE_S)
         try:
             async with connection.transaction():
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
@@ -53,7 +57,7 @@ async def migrate(
             return await _apply(connection, schema, files)
         finally:
             if not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock(hashtext($1))", f"modelport.migrate.{schema}")
+                await connection.execute("SELECT pg_advisory_unlock(hashtext($1))", name)
 
 
 def read(directory: Traversable | Path) -> list[Migration]:
@@ -86,7 +90,7 @@ async def _apply(connection: Connection, schema: str, files: list[Migration]) ->
             continue
         async with connection.transaction():
             await connection.execute(_ENTER, schema)
-            await connection.execute(file.sql)
+            await connection.execute(file.sql, timeout=CHANGE_S)
             await connection.execute(
                 "INSERT INTO migrations (name, checksum) VALUES ($1, $2)", file.name, file.checksum
             )

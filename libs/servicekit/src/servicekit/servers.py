@@ -120,7 +120,8 @@ def nats_command(
         *bus_authorization(users),
     ]
     config = directory / "nats.conf"
-    config.touch(mode=0o600)
+    config.touch()
+    config.chmod(0o600)  # it may be of a time when it held no passwords
     config.write_text("\n".join(lines) + "\n")
     return ServerCommand(
         name="nats",
