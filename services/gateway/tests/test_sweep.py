@@ -13,6 +13,7 @@ from gateway.sweep import Ages, EndedJob, Found, Known, is_expired_upload, is_un
 from gateway.sweeper import Sweeper
 from gateway.testing.outside import Gateway
 from servicekit.leases import Lease, Leases
+from servicekit.uris import parse_uri
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -68,7 +69,8 @@ def test_an_upload_expires_a_grace_before_it_is_removed() -> None:
 async def test_a_real_bucket_keeps_what_somebody_owns(gateway: Gateway) -> None:
     client = await gateway.tenant()
     done = await gateway.completed(client)
-    running = await gateway.export(client, (await gateway.training(client))["id"])
+    training = await gateway.training(client)
+    running = await gateway.export(client, training["id"])
     store = gateway.parts.objects
     objects = {
         keys.attempt_file(UUID(done["id"]), 1, "model.onnx"): False,
@@ -97,4 +99,4 @@ async def test_a_real_bucket_keeps_what_somebody_owns(gateway: Gateway) -> None:
     assert await sweeper.broken_uploads() >= 1
     assert await sweeper.leases() == 1
     assert set(await (await gateway.parts.bus.kv(LEASES)).keys()) == {running["id"]}
-    assert (await gateway.training(client))["id"], "uploads that are registered stay"
+    assert await store.exists(parse_uri(training["checkpoint_path"], store.bucket)), "uploads that are registered stay"

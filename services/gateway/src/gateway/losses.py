@@ -5,6 +5,7 @@ Services repeat the ids of their facts on purpose, so what the inbox remembers o
 
 import logging
 from contextlib import suppress
+from uuid import UUID
 
 import nats.errors
 import nats.js.errors
@@ -19,7 +20,7 @@ from gateway.reactions import FACTS, durable
 from gateway.store import overdue
 from gateway.store.overdue import KnownAttempt
 from servicekit.leases import KEEP, LeaseRecord
-from servicekit.postgres import transaction
+from servicekit.postgres import Connection, transaction
 
 BUCKET = f"KV_{LEASES}"
 
@@ -44,7 +45,7 @@ async def notice(parts: Parts) -> None:
         if lost & {"EXPORT", BUCKET}:
             await release(parts, await overdue.forget_running(conn))
         if BUCKET in lost:
-            await restore(parts, await overdue.ended_attempts(conn, KEEP))
+            await restore(parts, conn)
         if "DEPLOYMENT" in lost:
             await overdue.forget_observed(conn)
     if lost:
@@ -71,12 +72,17 @@ async def release(parts: Parts, attempts: list[KnownAttempt]) -> None:
                 await _swap(bucket, key, fresh, revision)
 
 
-async def restore(parts: Parts, attempts: list[KnownAttempt]) -> None:
-    """Mark what has ended as done in a bucket that was made anew: messages may come again, effects may not."""
-    bucket = await parts.bus.kv(LEASES)
-    for known in attempts:
-        for key in _leases(known):
-            await _swap(bucket, key, replace(_record(known), state="done"), 0)
+async def restore(parts: Parts, conn: Connection) -> None:
+    """Mark what has ended as done in a bucket that was made anew: messages may come again, effects may not.
+
+    Batch by batch, for the server ends a transaction that says nothing for long.
+    """
+    bucket, after = await parts.bus.kv(LEASES), UUID(int=0)
+    while batch := await overdue.ended_attempts(conn, KEEP, after):
+        for known in batch:
+            for key in _leases(known):
+                await _swap(bucket, key, replace(_record(known), state="done"), 0)
+        after = batch[-1].id
 
 
 def _leases(known: KnownAttempt) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from gateway.store import owners
 from gateway.sweep import EXPORTS, TRITON, UPLOADS, Ages, Found, Known, is_unowned, owner_of
 from servicekit import leftovers
 from servicekit.leases import LeaseRecord
-from servicekit.uris import parse_uri, uri
+from servicekit.uris import uri
 
 _log = logging.getLogger(__name__)
 
@@ -92,12 +92,13 @@ class Sweeper:
         ids = list({owner for key in keys if (owner := owner_of(key)) is not None})
         bucket = self._parts.objects.bucket
         uploads = [key.split("/") for key in keys if key.startswith(UPLOADS)]
-        folders = {uri(bucket, "/".join(parts[:length])) for parts in uploads for length in range(2, len(parts) + 1)}
-        registered = await owners.checkpoints(self._parts.pool, list(folders)) if folders else frozenset()
+        places = {"/".join(parts[:length]) for parts in uploads for length in range(2, len(parts) + 1)}
+        by_uri = {uri(bucket, place): place for place in places}
+        registered = await owners.checkpoints(self._parts.pool, list(by_uri)) if by_uri else frozenset()
         return Known(
             jobs=await owners.jobs(self._parts.pool, ids),
             deployments=await owners.deployments(self._parts.pool, ids),
-            checkpoints=frozenset(parse_uri(one, bucket) for one in registered),
+            checkpoints=frozenset(by_uri[one] for one in registered),
         )
 
 

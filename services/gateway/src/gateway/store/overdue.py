@@ -116,10 +116,12 @@ async def forget_running(conn: Connection) -> list[KnownAttempt]:
     return [convert(dict(record), KnownAttempt) for record in records]
 
 
-async def ended_attempts(conn: Connection, within: timedelta) -> list[KnownAttempt]:
-    """Jobs that have ended so recently that the bus may still speak of them."""
-    sql = "SELECT id, attempt FROM export_jobs WHERE completed_at > now() - $1::interval"
-    return [convert(dict(record), KnownAttempt) for record in await conn.fetch(sql, within)]
+async def ended_attempts(conn: Connection, within: timedelta, after: UUID) -> list[KnownAttempt]:
+    """A batch of the jobs, by their ids after `after`, that have ended so recently that the bus may still speak of them."""
+    sql = (
+        "SELECT id, attempt FROM export_jobs WHERE completed_at > now() - $1::interval AND id > $2 ORDER BY id LIMIT $3"
+    )
+    return [convert(dict(record), KnownAttempt) for record in await conn.fetch(sql, within, after, BATCH)]
 
 
 async def forget_inbox(conn: Connection, consumers: list[str]) -> None:
