@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ from aiohttp import web
 from contracts.errors import Transient
 from inference_proxy.served import ServedModel, serve
 from inference_proxy.triton import TritonClient
+from servicekit.health import run_checks
 
 SECRET = "shm region triton_python_backend_shm_region_4f at /tmp/folderXYZ/1/model.onnx"
 TENSOR = np.zeros((1, 3, 32, 32), np.float32)
@@ -148,3 +150,28 @@ async def test_connection_that_was_closed_is_opened_again_once(
     error = await failure(upstream, model)
     assert len(upstream.seen) == 2
     assert error.code == ("upstream_failed" if hang_ups == 1 else "unavailable")
+
+
+async def test_one_question_that_a_dead_link_swallows_is_enough_to_leave_all_of_them() -> None:
+    together = asyncio.Barrier(3)
+    dead: set[asyncio.StreamWriter] = set()
+    alive: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        alive.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                if writer not in dead:
+                    if not dead:
+                        await together.wait()
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, TritonClient(url, timeout_s=60) as client:
+        assert all(await asyncio.gather(*(client.is_ready() for _ in range(3))))
+        dead |= alive
+        assert (await run_checks({"triton": client.is_ready})).status == "failing"
+        assert (await run_checks({"triton": client.is_ready})).status == "ok"
+    assert len(alive) == 4

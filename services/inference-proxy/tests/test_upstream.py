@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -102,6 +103,35 @@ async def test_what_is_no_bounded_answer_is_refused(server: Server, ask: Ask, an
     with pytest.raises(AnswerError):
         await ask()
     assert (await ask()).body == b"ok"
+
+
+@pytest.mark.parametrize("status", [b"400 Bad Request", b"100 Continue", b"503 Service Unavailable"])
+async def test_what_a_refused_request_left_unread_never_becomes_another_one(
+    server: Server, ask: Ask, status: bytes
+) -> None:
+    server.answers = [OK.replace(b"200 OK", status), OK]
+    assert (await ask()).status == int(status[:3])
+    assert (await ask()).status == 200
+    assert server.connections == 2
+
+
+async def test_an_answer_to_half_a_request_ends_the_connection() -> None:
+    connections = 0
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    listening = await asyncio.start_server(hasty, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with listening, Upstream(f"http://127.0.0.1:{port}", size=1, connect_timeout_s=60) as upstream:
+        for _ in range(2):
+            assert (await upstream.ask((*REQUEST, bytes(64 << 20)), LIMIT)).body == b"ok"
+    assert connections == 2
 
 
 async def test_an_answer_that_breaks_off_is_asked_for_once_more(server: Server, ask: Ask) -> None:

@@ -171,6 +171,8 @@ class Api:
             if key:
                 await self._parts.once.keep(permits.month, answer.body)
             inference, code = found, ""
+        except ClientGone:
+            raise
         except ModelportError as error:
             code = error.code
             answer = problem(error, call.path, trace_id(span))

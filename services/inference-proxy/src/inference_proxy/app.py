@@ -62,8 +62,11 @@ async def build_app(
         quota = Quota(ledger, ttl_s=settings.quota_lease_s, now=clock.now)
         once = Once(ledger, pepper=settings.key_pepper, life_s=settings.idempotency_ttl_s)
         rate = await _rate_limiter(settings, ledger, clock, stack)
+        # one for each request and one for /readyz: whoever is served waits for no other user's model
         triton = await stack.enter_async_context(
-            TritonClient(settings.triton_http_url, timeout_s=settings.inference_timeout_s)
+            TritonClient(
+                settings.triton_http_url, timeout_s=settings.inference_timeout_s, connections=settings.concurrency + 1
+            )
         )
         data_plane = DataPlane(triton, limits, threads=os.cpu_count() or 1)
         stack.callback(data_plane.close)

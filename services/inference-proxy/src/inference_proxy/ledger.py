@@ -45,7 +45,14 @@ EXTEND = (
 )
 FORGET_ANSWERS = "SELECT forget_answers()"
 
-_LOST = (*UNREACHABLE, asyncpg.InterfaceError)
+_LOST = (
+    *UNREACHABLE,
+    asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+)
+"""No answer, a full server, or a statement that gave way to another one: nothing was changed or it may be told again."""
+
 _log = logging.getLogger(__name__)
 
 

@@ -18,9 +18,9 @@ from inference_proxy.upstream import AnswerError, ConnectError, Disconnected, Re
 
 MAX_ANSWER_BYTES = 64 << 20
 READY_BYTES = 64 << 10
-POOL = 64
 CONNECT_S = 2.0
-READY_S = 5.0
+READY_S = 2.0
+"""Less than `servicekit.health` gives a check: this one has to see its own end, to leave a dead link."""
 _LOGGED_CHARS = 500
 _LENGTH = HEADER_LENGTH.lower().encode()
 
@@ -30,8 +30,10 @@ _log = logging.getLogger(__name__)
 class TritonClient:
     """Keep-alive connections to Triton's HTTP port; use as an async context manager."""
 
-    def __init__(self, base_url: str, *, timeout_s: float, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._upstream = Upstream(base_url, size=POOL, connect_timeout_s=min(timeout_s, CONNECT_S))
+    def __init__(
+        self, base_url: str, *, timeout_s: float, connections: int = 64, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
+        self._upstream = Upstream(base_url, size=connections, connect_timeout_s=min(timeout_s, CONNECT_S))
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
 

@@ -118,14 +118,17 @@ class Connection(asyncio.Protocol):
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        parser, waiter = self._parser, self._waiter
+        parser, waiter, transport = self._parser, self._waiter, self._transport
         if parser is None or waiter is None or waiter.done():
             return
-        if not parser.should_keep_alive():
+        status = parser.get_status_code()
+        unsent = transport.get_write_buffer_size() if transport is not None else 0
+        # a server that refuses may not have read the request to its end, and would take the rest for another one
+        if status != 200 or unsent or not parser.should_keep_alive():
             self.close()
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts, self._parser = [], None
-        waiter.set_result(Reply(parser.get_status_code(), self._headers, body))
+        waiter.set_result(Reply(status, self._headers, body))
 
     def _fail(self, error: Exception) -> None:
         if self._waiter is not None and not self._waiter.done():
