@@ -5,6 +5,7 @@ from enum import IntEnum
 from pathlib import Path
 from uuid import uuid4
 
+from contracts.errors import Transient
 from export_worker.sandbox import bubblewrap
 from export_worker.sandbox.bare import Bare
 from export_worker.sandbox.job_dir import JobDir
@@ -31,8 +32,11 @@ class Room:
     """Where a run works before and after it knows its job: its folders, its log and its sandboxed step."""
 
     def __init__(self, settings: RunSettings, environ: Mapping[str, str], command: tuple[str, ...]) -> None:
+        """Only a worker that has switched the sandbox off goes without; Transient where it does not work for this run alone."""
         worker = settings.worker
-        found, _ = bubblewrap.choose(worker.sandbox, environ)
+        found, state = bubblewrap.choose(worker.sandbox, environ)
+        if found is None and worker.sandbox != "off":
+            raise Transient("sandbox_unavailable", f"The sandbox does not work now: {state.description}.")
         box = found or Bare()
         self.takes_code = box.isolates or worker.unsandboxed_checkpoints == "accept"
         limits = settings.worker.limits(settings.worker.step_timeout_s)
