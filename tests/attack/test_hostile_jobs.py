@@ -15,7 +15,7 @@ from tests.stack import Person
 pytestmark = [pytest.mark.attack, pytest.mark.integration, pytest.mark.slow]
 JOBS = {
     "link_out": "conversion_failed",
-    "every_environment": "checkpoint_unreadable",
+    "touch_canary": "checkpoint_unreadable",
     "forge": "conversion_failed",
     "daemons": "checkpoint_unreadable",
 }
