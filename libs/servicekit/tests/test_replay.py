@@ -114,6 +114,19 @@ async def test_a_stream_made_anew_is_followed_from_its_start(bus: Bus) -> None:
     await follower.stop()
 
 
+async def test_a_stream_made_anew_that_has_grown_past_the_old_one_is_followed_from_its_start(bus: Bus) -> None:
+    seen = Seen()
+    follower = follow(bus, [ExportCancelledV1], seen, since=None)
+    await follower.caught_up()
+    expected = await publish(bus, 1)
+    await eventually(lambda: seen.events == expected)
+    await bus.jetstream.delete_stream("EXPORT")
+    await bus.declare()
+    expected += await publish(bus, 3)
+    await eventually(lambda: seen.events == expected)
+    await follower.stop()
+
+
 async def test_a_message_lost_on_its_way_is_asked_for_again(bus: Bus) -> None:
     """As when the connection breaks after the server has sent it: another reader of the same consumer takes it away."""
     seen = Seen()

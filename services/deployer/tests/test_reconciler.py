@@ -1,5 +1,6 @@
 """The reconciler alone, between doubles of Triton and of the strategy."""
 
+import time
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from contracts import keys
 from contracts.errors import Permanent
 from contracts.events.deployment import DeploymentRequestedV1
+from contracts.vocabulary import DesiredState
 from deployer.desired import Desired
 from deployer.reconciler import Reconciler
 from servicekit.telemetry import Telemetry
@@ -53,8 +55,8 @@ class Known(Desired):
 
 @pytest.fixture
 def reconcile(telemetry: Telemetry) -> Any:
-    def make(desired: Desired, triton: Any, endpoint: Any) -> Reconciler:
-        return Reconciler(desired, triton, endpoint, telemetry, every_s=1.0)
+    def make(desired: Desired, triton: Any, endpoint: Any, grace_s: float = 0.0) -> Reconciler:
+        return Reconciler(desired, triton, endpoint, telemetry, every_s=1.0, stranger_grace_s=grace_s)
 
     return make
 
@@ -67,6 +69,25 @@ async def test_lost_models_come_back_and_strangers_go(reconcile: Any, request_fo
     await reconcile(Known(kept, lost), triton, endpoint).once()
     assert triton.names == names | {"somebody-elses"}
     assert endpoint.calls == 1
+
+
+async def test_models_of_which_no_request_tells_have_a_grace(
+    reconcile: Any, request_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    off, again, stranger = request_for(desired=DesiredState.INACTIVE), request_for(), request_for()
+    kept = {keys.triton_model_name(one.deployment_id) for one in (again, stranger)}
+    triton = Triton(*kept, keys.triton_model_name(off.deployment_id))
+    desired = Known(pending=(off,))
+    reconciler = reconcile(desired, triton, Endpoint(triton), grace_s=60.0)
+    for now in (0.0, 59.0):  # noqa: B007
+        await reconciler.once()
+        assert triton.names == kept
+    desired.request(again)
+    now = 60.0
+    await reconciler.once()
+    assert triton.names == {keys.triton_model_name(again.deployment_id)}
 
 
 async def test_what_is_being_deployed_now_is_left_to_the_one_who_does_it(reconcile: Any, request_for: Any) -> None:

@@ -7,7 +7,7 @@ FastStream's pull loop asks again at once when its consumer is gone, and never u
 import asyncio
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import nats.errors
 import nats.js.errors
@@ -112,17 +112,21 @@ class PullConsumer:
         self._stream = stream
         self._config = config
         self._settled = 0
+        self._made: datetime | None = None
         self._looked_at = 0.0
         self._told_at = 0.0
         self._subscription: JetStreamContext.PullSubscription | None = None
 
     async def declare(self) -> ConsumerInfo:
         """Create the consumer or update it to the configuration wanted; where it started from is kept."""
+        stream = await self._jetstream.stream_info(self._stream)
+        if self._made != stream.created:
+            self._made, self._settled = stream.created, 0
         try:
             known = (await self._jetstream.consumer_info(self._stream, str(self._config.durable_name))).config
             start = {"deliver_policy": known.deliver_policy, "opt_start_seq": known.opt_start_seq}
         except nats.js.errors.NotFoundError:
-            start = await self._start()
+            start = self._start(stream.state.last_seq)
         info = await self._jetstream.add_consumer(self._stream, self._config.evolve(**start))
         self._remember(info)
         return info
@@ -174,11 +178,9 @@ class PullConsumer:
         if info.ack_floor is not None:
             self._settled = max(self._settled, info.ack_floor.stream_seq)
 
-    async def _start(self) -> dict[str, object]:
+    def _start(self, last_seq: int) -> dict[str, object]:
         """Where a new consumer starts: after what was settled, or at the beginning (also of a stream made anew)."""
-        if self._settled:
-            state = (await self._jetstream.stream_info(self._stream)).state
-            if state.last_seq >= self._settled:
-                return {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": self._settled + 1}
-            self._settled = 0
+        if 0 < self._settled <= last_seq:
+            return {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": self._settled + 1}
+        self._settled = 0
         return {"deliver_policy": DeliverPolicy.ALL, "opt_start_seq": None}

@@ -51,6 +51,7 @@ class Follower:
             subject = filter_subject(event_type)
             streams[stream_of(subject)].append(subject)
         self._caught_up = {stream: asyncio.Event() for stream in streams}
+        self._made: dict[str, datetime | None] = dict.fromkeys(streams)
         self._current_at = dict.fromkeys(streams, -math.inf)
         self._tasks = [asyncio.create_task(self._follow(stream, subjects)) for stream, subjects in streams.items()]
 
@@ -154,9 +155,12 @@ class Follower:
             _log.exception("following %s: the handler failed", message.subject)
 
     async def _still_valid(self, jetstream: JetStreamContext, stream: str, start: dict[str, Any]) -> dict[str, Any]:
-        """A stream that was made anew has smaller numbers than we remember: start over."""
-        sequence = start.get("opt_start_seq")
-        if sequence and (await jetstream.stream_info(stream)).state.last_seq < sequence - 1:
+        """A stream that was made anew counts from one again, and all that it holds is news."""
+        info = await jetstream.stream_info(stream)
+        known, self._made[stream] = self._made[stream], info.created
+        if known not in (None, info.created):
+            return {"deliver_policy": DeliverPolicy.ALL}
+        if info.state.last_seq < start.get("opt_start_seq", 0) - 1:
             return self._first()
         return start
 

@@ -63,7 +63,14 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         )
         await consumer.start()
         stack.push_async_callback(consumer.stop, 2.0)
-        reconciler = Reconciler(desired, triton, endpoint, telemetry, every_s=settings.reconcile_s)
+        reconciler = Reconciler(
+            desired,
+            triton,
+            endpoint,
+            telemetry,
+            every_s=settings.reconcile_s,
+            stranger_grace_s=settings.stranger_grace_s,
+        )
         stack.push_async_callback(end, asyncio.create_task(reconciler.run()))
         yield health
 

@@ -58,6 +58,10 @@ class Desired:
             if one.desired is DesiredState.ACTIVE
         }
 
+    def unwanted(self) -> set[str]:
+        """By Triton's model name: every endpoint whose latest request is anything but `active`."""
+        return {keys.triton_model_name(one) for one in self._requests} - self.wanted().keys()
+
     def proven(self) -> dict[str, DeploymentRequestedV1]:
         """Those of `wanted` that this very generation was announced as activated for: they must be loaded now."""
         return {
