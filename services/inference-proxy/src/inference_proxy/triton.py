@@ -81,6 +81,9 @@ class TritonClient:
         try:
             async with asyncio.timeout(min(self._timeout_s, READY_S)):
                 return (await self._upstream.ask((request.encode("ascii"),), READY_BYTES)).status == 200
+        except asyncio.CancelledError:
+            self._upstream.forget()  # whoever asked has waited long enough
+            raise
         except TimeoutError:
             self._upstream.forget()
             return False
