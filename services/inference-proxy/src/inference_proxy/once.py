@@ -27,8 +27,8 @@ HEADER = "idempotency-key"
 REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 255
 CLAIM_S = 10.0
-ANSWER_BYTES = 256 << 10
-"""A longer answer is not kept: the same request is computed again, and not billed again."""
+ANSWER_BYTES = 64 << 10
+"""Of the usual 300 boxes and more. A longer answer is not kept: the same request is computed again, and not billed again."""
 TRIES = 3
 
 _log = logging.getLogger(__name__)
