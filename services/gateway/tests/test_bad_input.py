@@ -147,6 +147,7 @@ async def test_paths_methods_and_parameters(gateway: Gateway) -> None:
         ("GET", f"{JOBS}?status=asleep", 400, "invalid_request"),
         ("GET", f"{JOBS}?training_job_id=x", 400, "invalid_request"),
         ("GET", f"{JOBS}?color=red", 400, "invalid_request"),
+        ("GET", f"{JOBS}?limit=1&limit=2", 400, "invalid_request"),
         ("GET", "/api/v1/deployments?deployment_type=ftp", 400, "invalid_request"),
     ]
     for method, path, status, code in cases:

@@ -123,11 +123,13 @@ async def require_scope(connection: ASGIConnection[Any, Any, Any, Any], handler:
         raise ModelportError("forbidden", f"This action needs a token with the scope {scope}.")
 
 
-async def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Guard: a query parameter that the route does not know is an error, never ignored."""
+async def refuse_unclear_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: a query parameter that the route does not know, or that is given twice, is an error and never ignored."""
     if "user" not in connection.scope:
         return
-    unknown = connection.query_params.keys() - handler.parsed_fn_signature.parameters.keys()
-    if unknown:
-        fields = tuple(FieldError(name, "is not a parameter here") for name in sorted(unknown))
-        raise Permanent("invalid_request", f"{fields[0].field} is not a parameter here.", fields=fields)
+    given = [name for name, _ in connection.query_params.multi_items()]
+    faults = {name: "is given more than once" for name in given if given.count(name) > 1}
+    faults |= {name: "is not a parameter here" for name in given if name not in handler.parsed_fn_signature.parameters}
+    if faults:
+        fields = tuple(FieldError(name, fault) for name, fault in sorted(faults.items()))
+        raise Permanent("invalid_request", f"{fields[0].field} {fields[0].message}.", fields=fields)

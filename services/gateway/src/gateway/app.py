@@ -15,7 +15,7 @@ from litestar.middleware import DefineMiddleware
 
 from contracts.errors import Permanent, Transient
 from gateway import openapi, reactions
-from gateway.accounts import Authentication, ensure_bootstrap, refuse_unknown_parameters, require_scope, tell_standing
+from gateway.accounts import Authentication, ensure_bootstrap, refuse_unclear_parameters, require_scope, tell_standing
 from gateway.api import accounts, dead_letters, deployments, exports, training, uploads
 from gateway.api.bodies import StrictRequest
 from gateway.parts import SERVICE, Parts
@@ -100,7 +100,7 @@ def _litestar(state: State, checks: http.Checks, middleware: list[Any]) -> Lites
         },
         middleware=[*middleware, DefineMiddleware(Authentication, exclude=[f"^{openapi.PATH}"])],
         before_send=[tell_standing],
-        guards=[require_scope, refuse_unknown_parameters],
+        guards=[require_scope, refuse_unclear_parameters],
         exception_handlers={
             **http.exception_handlers(),
             RecursionError: _on_recursion,
