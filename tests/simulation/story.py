@@ -22,8 +22,8 @@ import servicekit.patience
 from contracts.subjects import LEASES
 
 from . import people
-from .broker import SimPull
 from .clock import Clock, Loop, Process, Stuck, Weather
+from .readers import SimPull
 from .rows import STAND_INS
 from .services import SERVICES
 from .world import World

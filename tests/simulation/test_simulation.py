@@ -1,9 +1,8 @@
 """Thousands of stories, each from one number: no promise is broken in any of them, and broken code is noticed."""
 
-import gc
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,16 +13,6 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 
 FOUND_WITHIN = 300
 SHOWN = 5
-
-
-@pytest.fixture(autouse=True)
-def _no_collections() -> Iterator[None]:
-    """A seed leaves no circles worth looking for in the middle of another."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-    gc.collect()
 
 
 def play(seed: int) -> Outcome | None:
