@@ -84,15 +84,6 @@ class Door:
         until(lambda: all(self.status(url) == status for url in self.urls), LIMIT_S, f"all proxies answer {status}")
         return time.monotonic() - done
 
-    def usual(self) -> float:
-        """The longest of a few rounds over all proxies: what this machine needs for asking them."""
-        longest = 0.0
-        for _ in range(10):
-            began = time.monotonic()
-            self.opens()
-            longest = max(longest, time.monotonic() - began)
-        return longest
-
 
 WAYS: dict[str, tuple[Callable[[Client, str], object], int]] = {
     "rotated": (lambda client, endpoint: client.deployments.rotate_key(endpoint), 401),
@@ -104,21 +95,20 @@ WAYS: dict[str, tuple[Callable[[Client, str], object], int]] = {
 def test_revoked_within_a_second_on_every_proxy(
     stack: Stack, owner: Person, detector_export: ExportJob, others, trials, figure
 ) -> None:
+    """Measured in both editions; its time is asserted in the full one alone, which has a quiet machine."""
     urls = [stack.about.proxy_url, *(url for _, url in others)]
-    slowest, usual, count = 0.0, 0.0, 0
+    slowest, count, full = 0.0, 0, trials(0, 1)
     for _ in range(trials(1, 7)):
         endpoint, key = owner.deploy(detector_export)
         for way, (revoke, status) in WAYS.items():
             door = Door(urls, str(endpoint.id), key)
             until(door.opens if way != "deleted" else lambda: True, LIMIT_S, "all proxies know the endpoint")
-            usual = max(usual, door.usual())
             revoked = revoke(owner.client, str(endpoint.id))
             slowest, count = max(slowest, door.closed_after(time.monotonic(), status)), count + len(urls)
             key = getattr(revoked, "api_key", None) or key
     what = "slowest revocation of a key (rotated, deactivated, deleted) on any of three proxies, in s"
     figure(what, trials=count, measured=f"{slowest:.2f}", promised=f"≤ {WITHIN_S:g}")
-    # a machine that is busy with other things is not what is measured: a round of questions takes it so long
-    assert slowest <= max(WITHIN_S, 25 * usual)
+    assert not full or slowest <= WITHIN_S
 
 
 def test_revoked_token_opens_nothing_once_the_answer_is_there(
@@ -168,7 +158,7 @@ def test_frozen_proxy_and_proxy_without_the_bus_serve_nobody(
         while (status := door.status(url, fresh)) != 415:
             assert status in (401, 503)
             opened += door.status(url) == 415
-        assert door.status(url) == 401
+        until(lambda door=door: door.status(url) == 401, LIMIT_S, "the old key is refused for what it is")
     figure(
         "requests that a revoked key opened at a proxy that had been frozen", trials=rounds, measured=opened, promised=0
     )

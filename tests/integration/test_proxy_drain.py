@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -104,9 +105,10 @@ def test_readiness_goes_first_and_a_second_signal_is_quick() -> None:
             busy.sendall(_request(alone, parts.path))
             os.kill(alone.server.pid, signal.SIGTERM)
             until(lambda: _readiness(alone) != 200, PATIENCE_S, "the proxy has heard the signal")
-            idle.settimeout(PATIENCE_S)
-            idle.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
-            said = idle.recv(1 << 16)
+            said = b""
+            with suppress(ConnectionError):  # where we are slow, its moment is over
+                idle.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+                said = idle.recv(1 << 16)
             assert said == b"" or b" 503 " in said.splitlines()[0]
             assert alone.server.is_running(), "a request is on its way"
             os.kill(alone.server.pid, signal.SIGTERM)
