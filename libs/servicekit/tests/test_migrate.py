@@ -6,10 +6,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from servicekit import inbox, outbox
+from servicekit import inbox, outbox, postgres
 from servicekit.fixtures import Schema
 from servicekit.migrate import MigrationError, migrate
-from servicekit.postgres import create_pool
 
 pytestmark = pytest.mark.integration
 
@@ -26,9 +25,19 @@ async def test_files_are_applied_once_in_order(pg_schema: Schema, folder: Path) 
     assert await migrate(pg_schema.dsn, pg_schema.name, folder) == ["0001_jobs.sql", "0002_more.sql"]
     (folder / "0003_last.sql").write_text("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; $$;")
     assert await migrate(pg_schema.dsn, pg_schema.name, folder) == ["0003_last.sql"]
-    pool = await create_pool(pg_schema.dsn, schema=pg_schema.name)
+    pool = await postgres.create_pool(pg_schema.dsn, schema=pg_schema.name)
     assert await migrate(pool, pg_schema.name, folder) == []
     assert await pool.fetchval("SELECT id || name FROM jobs") == "1x"
+    await pool.close()
+
+
+async def test_a_change_may_take_longer_than_a_statement_of_the_pool(
+    pg_schema: Schema, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "COMMAND_S", 1.0)
+    (folder / "0003_large.sql").write_text("SELECT pg_sleep(2);")
+    pool = await postgres.create_pool(pg_schema.dsn, schema=pg_schema.name)
+    assert "0003_large.sql" in await migrate(pool, pg_schema.name, folder)
     await pool.close()
 
 

@@ -163,10 +163,11 @@ async def request_export(
 async def release_exports(conn: Connection, ahead: int) -> int:
     """Ask the workers for the jobs whose turn it is; the last thing that a transaction does. How many."""
     line = await queue_store.line(conn, ahead)
-    chosen = choose(line.waiting, line.asked, ahead)
-    for job_id in chosen:
+    asked = 0
+    for job_id in choose(line.waiting, line.asked, ahead):
         due = await queue_store.release(conn, job_id)
         if due is not None:
+            asked += 1
             await put_event(
                 conn,
                 due.request,
@@ -175,7 +176,7 @@ async def release_exports(conn: Connection, ahead: int) -> int:
                 sequence=due.requests,
                 traceparent=due.traceparent,
             )
-    return len(chosen)
+    return asked
 
 
 async def start_export(conn: Connection, training: TrainingJob, wish: ExportWish, timeout_s: int) -> JobRow:
