@@ -108,6 +108,17 @@ def hang() -> None:
         time.sleep(1)
 
 
+def orphan() -> None:
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    say(type="error", code="conversion_failed", message="a daemon stays")
+    time.sleep(600)
+
+
 def allocate() -> None:
     hold = []
     while True:

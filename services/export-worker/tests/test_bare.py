@@ -168,13 +168,16 @@ def job(tmp_path: Path) -> Iterator[JobDir]:
     delete(made.root)
 
 
-async def test_a_step_without_a_sandbox_still_has_limits_and_is_ended_whole(job: JobDir) -> None:
-    command = (sys.executable, "-S", str(job.input / "child.py"), "allocate_in_children")
+@pytest.mark.parametrize(
+    ("deed", "code"), [("allocate_in_children", "step_out_of_memory"), ("orphan", "conversion_failed")]
+)
+async def test_a_step_without_a_sandbox_still_has_limits_and_is_ended_whole(job: JobDir, deed: str, code: str) -> None:
+    command = (sys.executable, "-S", str(job.input / "child.py"), deed)
     step = Step(Bare(), job, SMALL, StepLog(job.log, SMALL.log_bytes), command=command)
     await step.start(Framework.TIMM)
     result = await step.finish(lambda _: None)
     assert result.error is not None
-    assert result.error.code == "step_out_of_memory"
+    assert result.error.code == code
     await asyncio.wait_for(none_left(str(job.input / "child.py").encode()), 60)
 
 

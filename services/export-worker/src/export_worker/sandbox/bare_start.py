@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 
-PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 SECCOMP_MODE_FILTER = 2
 INSTRUCTION = 8
 
@@ -31,6 +31,7 @@ def control(*arguments: object) -> None:
 def main(plan: dict[str, dict[str, int]], command: list[str], environment: dict[str, str], folder: str) -> None:
     """Never returns."""
     control(PR_SET_PDEATHSIG, signal.SIGKILL)
+    control(PR_SET_CHILD_SUBREAPER, 1)  # whose orphans stay below it, where they are found and ended
     control(PR_SET_NO_NEW_PRIVS, 1)
     for name, value in plan["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
