@@ -13,7 +13,8 @@ if __name__ == "__main__":
     name = os.environ["OTEL_SERVICE_NAME"]
     os.environ.update(json.loads(os.environ.pop("MODELPORT_TEST_LINKS"))[name])
     if name == "export-worker":
-        sys.argv = [str(Path(__file__).parent / "worker.py")]
+        here = Path(__file__).parent
+        sys.argv = [str(here.parent / "chaos" / "worker.py"), str(here / "run.py")]
         runpy.run_path(sys.argv[0], run_name="__main__")
     else:
         runpy.run_module(name.replace("-", "_"), run_name="__main__", alter_sys=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 
 from servicekit.servers import free_ports
@@ -64,8 +65,6 @@ def twin(stack: Stack, service: str, **changes: str) -> Iterator[int]:
 
 def is_ready(port: int) -> bool:
     """Whether a service says that it is."""
-    import httpx
-
     try:
         return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False).status_code == 200
     except httpx.TransportError:
