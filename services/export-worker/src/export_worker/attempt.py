@@ -1,6 +1,7 @@
 """The work of one run once its sandbox stands: bus and store, the job's fetch, sandboxed step, check, upload, one terminal fact."""
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ from contracts.vocabulary import ExportStage
 from export_worker import facts, plain
 from export_worker.fetch import Checkpoint, fetch
 from export_worker.room import TEXT, Exit, Room
-from export_worker.sandbox import outputs
+from export_worker.sandbox import outputs, watch
 from export_worker.sandbox.outputs import Artefact
 from export_worker.sandbox.steps import Outcome
 from export_worker.settings import RunSettings
@@ -70,7 +71,7 @@ class Attempt:
         self._stage = str(ExportStage.FETCH)
 
     async def perform(self) -> None:
-        """Do the job and state its end; raises LeaseLost, Transient and what is a fault of ours."""
+        """Do the job and state its end; raises LeaseLost, Transient, OSError for a full disk and what is a fault of ours."""
         try:
             try:
                 checkpoint, fetch_s = await self._fetch()
@@ -81,9 +82,15 @@ class Attempt:
                     return
             except Permanent as refusal:
                 error = ErrorInfo.of(refusal, stage=self._stage)
+            if await self._is_starved():
+                raise OSError(errno.ENOSPC, f"the work folder is full, and the step ended with {error.code}")
             await self._failed(error)
         finally:
             await self._progress.stop()
+
+    async def _is_starved(self) -> bool:
+        """Whether the disk is full though the job is within its share of it: what fails then says nothing about the job."""
+        return await asyncio.to_thread(watch.is_starved, self._room.job.path, self._room.step.limits)
 
     async def _fetch(self) -> tuple[Checkpoint, float]:
         began = time.monotonic()

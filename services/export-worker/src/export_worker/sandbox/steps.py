@@ -65,6 +65,10 @@ class Step:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
     def limit_time(self, seconds: float) -> None:
         """Lower the time that `finish` allows; never raises it."""
         self._limits = msgspec.structs.replace(self._limits, wall_s=min(self._limits.wall_s, seconds))

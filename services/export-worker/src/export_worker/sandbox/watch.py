@@ -122,6 +122,16 @@ def broken_disk_limit(pid: int, root: Path, limits: Limits) -> bool:
     used = disk_bytes(root)
     if used is None or used + unlinked_bytes(pid, root.stat().st_dev) > limits.disk_bytes:
         return True
+    return _is_full(root)
+
+
+def is_starved(root: Path, limits: Limits) -> bool:
+    """Whether the file system is about to be full though the directory is within its limit: others have filled it, or it is too small."""
+    used = disk_bytes(root)
+    return used is not None and used <= limits.disk_bytes and _is_full(root)
+
+
+def _is_full(root: Path) -> bool:
     state = os.statvfs(root)
     return state.f_bavail * state.f_frsize < FREE_FLOOR
 
