@@ -89,12 +89,15 @@ def test_triton_dies_and_has_its_models_again(stack, owner, detector_export, pic
 
 
 @pytest.mark.parametrize("server", ["nats", "postgres"])
-def test_a_server_dies_while_the_job_runs(stack, owner, detector_training, server):
+def test_a_server_dies_while_the_job_runs(stack, owner, detector_training, detector_export, pictures, server):
+    """And its endpoints answer again, at the latest with the next minute."""
+    deployment, key = owner.deploy(detector_export)
     job = start(owner, detector_training)
     stage_reached(owner, job, "load")
     pid = stack.kill(server)
     stack.wait_for_successor(server, pid)
     the_end(owner, job)
+    answered(owner, deployment, pictures, key)
 
 
 def answered(owner, deployment, pictures, key=None):

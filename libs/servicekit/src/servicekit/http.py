@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from litestar import MediaType, Request, Response, get
@@ -109,9 +109,15 @@ def _sentence(error: HTTPException, title: str) -> str:
 def _fields(error: HTTPException) -> tuple[FieldError, ...]:
     """The wrong fields: Litestar lists parameters in `extra`; msgspec names the path of a body's field in its text."""
     if isinstance(error.extra, list) and error.extra:
-        return tuple(_field(item.get("message", ""), item.get("key", "")) for item in error.extra)
+        return tuple(_field(item.get("message", ""), _sent_name(item)) for item in error.extra)
     named = _field(str(error.detail), "")
     return (named,) if named.field else ()
+
+
+def _sent_name(item: Mapping[str, str]) -> str:
+    """As the client spelled it: Litestar tells the handler's name of a header."""
+    key = item.get("key", "")
+    return key.replace("_", "-").title() if item.get("source") == "header" else key
 
 
 def _field(text: str, key: str) -> FieldError:
