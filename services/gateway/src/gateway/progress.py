@@ -88,7 +88,7 @@ class Progress:
 async def stream(
     pool: Pool, progress: Progress, job_id: UUID, *, after: int, is_over: bool, keepalive_s: float
 ) -> AsyncIterator[bytes]:
-    """The events after `after` as they happen, ending after the terminal one; nothing but keep-alives while PostgreSQL is away.
+    """The events after `after` as they happen, ending after the terminal one; nothing but signs of life while PostgreSQL is away.
 
     `is_over`: the job was terminal when it was looked up, so what is stored is all there will ever be.
     """
