@@ -77,6 +77,7 @@ class JobConsumer(Generic[E]):
         self._owner = owner or f"{socket.gethostname()}-{os.getpid()}"
         self._leases = Leases(bus, stale_s=ack_wait_s)
         self._tasks: list[asyncio.Task[None]] = []
+        self._suspect: Msg | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -128,7 +129,7 @@ class JobConsumer(Generic[E]):
             except Permanent as error:
                 await give_up(self._bus.jetstream, message, self._durable, explain(error))
                 return
-            taken = await self._leases.take(self._lease_key(event, meta), self._owner)
+            taken = await self._leases.take(self._lease_key(event, meta), self._owner, lambda: self._admits(message))
             if isinstance(taken, Lease):
                 await self._attempt(message, event, meta, taken)
             elif isinstance(taken, Done):
@@ -142,6 +143,14 @@ class JobConsumer(Generic[E]):
             _log.warning("%s: the message is not settled: %s", self._durable, error or type(error).__name__)
         except Exception:
             _log.exception("%s: the message is not settled", self._durable)
+        finally:
+            if self._suspect is message:
+                self._suspect = None
+
+    def _admits(self, message: Msg) -> bool:
+        """One job at a time that has failed or died before: one that kills its worker must not take the same others along again."""
+        self._suspect = self._suspect or message
+        return self._suspect is message
 
     async def _attempt(self, message: Msg, event: E, meta: EventMeta, lease: Lease) -> None:
         if lease.failures >= self._max_deliver:

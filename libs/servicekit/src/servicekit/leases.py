@@ -7,6 +7,7 @@ every earlier holder's next `heartbeat`, `still_mine` or `complete` fail. `failu
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 from uuid import uuid4
@@ -116,8 +117,11 @@ class Leases:
         self._bucket_name = bucket
         self._bucket: KeyValue | None = None
 
-    async def take(self, key: str, owner: str) -> Lease | Busy | Done:
-        """Take the key if it is new, released or stale; `key` has letters, digits and `-_/=.` only."""
+    async def take(self, key: str, owner: str, admits: Callable[[], bool] = lambda: True) -> Lease | Busy | Done:
+        """Take the key if it is new, released or stale; `key` has letters, digits and `-_/=.` only.
+
+        `admits` is asked before one is taken of which an attempt has failed or died.
+        """
         bucket = self._bucket or await self._bus.kv(self._bucket_name, ttl=KEEP)
         self._bucket = bucket
         try:
@@ -133,6 +137,8 @@ class Leases:
             if found.state == "running" and wait > 0:
                 return Busy(found.worker, min(wait, self._stale_s))
         record = _next(found, owner)
+        if record.failures and not admits():
+            return Busy("", 1.0)
         try:
             return Lease(bucket, key, record, await _swap(bucket, key, record, revision))
         except LeaseLost:
