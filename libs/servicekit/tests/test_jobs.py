@@ -254,3 +254,26 @@ async def test_a_deleted_consumer_and_a_restarted_server_are_survived(bus: Bus, 
     await eventually(lambda: len(worker.done) == 4)
     await eventually(lambda: settled(bus))
     await jobs.stop()
+
+
+async def test_jobs_that_have_used_up_half_of_their_tries_run_one_at_a_time(bus: Bus) -> None:
+    together: list[int] = []
+    running: list[int] = []
+
+    class Fragile(Worker):
+        async def handle(self, event: ExportCancelledV1, meta: EventMeta, lease: Lease) -> None:
+            if lease.attempt == 1:
+                raise RuntimeError("the first attempt fails")
+            running.append(lease.attempt)
+            together.append(len(running))
+            await asyncio.sleep(0.3)
+            running.pop()
+            self.done.append(lease.attempt)
+
+    worker = Fragile()
+    jobs = await consumer(bus, worker, slots=3, max_deliver=2)
+    for _ in range(3):
+        await publish(bus)
+    await eventually(lambda: len(worker.done) == 3)
+    await jobs.stop()
+    assert together == [1, 1, 1]

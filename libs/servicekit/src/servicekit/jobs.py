@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 import nats.errors
@@ -129,7 +130,8 @@ class JobConsumer(Generic[E]):
             except Permanent as error:
                 await give_up(self._bus.jetstream, message, self._durable, explain(error))
                 return
-            taken = await self._leases.take(self._lease_key(event, meta), self._owner, lambda: self._admits(message))
+            admits = partial(self._admits, message)
+            taken = await self._leases.take(self._lease_key(event, meta), self._owner, admits)
             if isinstance(taken, Lease):
                 await self._attempt(message, event, meta, taken)
             elif isinstance(taken, Done):
@@ -147,8 +149,10 @@ class JobConsumer(Generic[E]):
             if self._suspect is message:
                 self._suspect = None
 
-    def _admits(self, message: Msg) -> bool:
-        """One job at a time that has failed or died before: one that kills its worker must not take the same others along again."""
+    def _admits(self, message: Msg, failures: int) -> bool:
+        """A job that has used up half of its tries runs beside no other such: what kills its worker must not take the same along again."""
+        if failures * 2 < self._max_deliver:
+            return True
         self._suspect = self._suspect or message
         return self._suspect is message
 

@@ -117,10 +117,10 @@ class Leases:
         self._bucket_name = bucket
         self._bucket: KeyValue | None = None
 
-    async def take(self, key: str, owner: str, admits: Callable[[], bool] = lambda: True) -> Lease | Busy | Done:
+    async def take(self, key: str, owner: str, admits: Callable[[int], bool] = lambda _: True) -> Lease | Busy | Done:
         """Take the key if it is new, released or stale; `key` has letters, digits and `-_/=.` only.
 
-        `admits` is asked before one is taken of which an attempt has failed or died.
+        `admits` is told how many attempts have failed or died, and may keep it from being taken now.
         """
         bucket = self._bucket or await self._bus.kv(self._bucket_name, ttl=KEEP)
         self._bucket = bucket
@@ -137,7 +137,7 @@ class Leases:
             if found.state == "running" and wait > 0:
                 return Busy(found.worker, min(wait, self._stale_s))
         record = _next(found, owner)
-        if record.failures and not admits():
+        if not admits(record.failures):
             return Busy("", 1.0)
         try:
             return Lease(bucket, key, record, await _swap(bucket, key, record, revision))
