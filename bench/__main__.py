@@ -28,7 +28,7 @@ def main() -> int:
         for section in SECTIONS:
             console.print(f"[bold]{section.__module__.removeprefix('bench.')}[/bold]")
             parts.append(section(platform_, console.print))
-    RESULTS.write_text("\n\n".join(parts) + "\n")
+            RESULTS.write_text("\n\n".join(parts) + "\n")
     console.print(f"wrote {RESULTS}")
     return 0
 
