@@ -16,7 +16,7 @@ from bench import jobs, memory, serving, starts, stub, warm
 from bench.platform import Platform, running_platform
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-SECTIONS = (memory.measure, jobs.measure, starts.measure, warm.measure, serving.measure, stub.measure)
+SECTIONS = (memory.measure, jobs.measure, starts.measure, serving.measure, stub.measure, warm.measure)
 """Memory first: it speaks of services that have done nothing yet."""
 
 
