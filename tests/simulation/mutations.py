@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import gateway.deployment
 import gateway.export_job
 import gateway.reactions
 import gateway.reconciler
@@ -82,9 +81,6 @@ MUTATIONS: Mapping[str, Mutation] = {
         "handle_once",
         "            await run()\n",
         "            await message.ack()\n            await run()\n",
-    ),
-    "a failure of an older generation counts": rewritten(
-        gateway.deployment, "apply", "or fact.generation != deployment.generation", ""
     ),
     "a success makes no default": rewritten(
         gateway.reactions, "fold_job", "if not await jobs.has_default(conn, row.training_job_id):", "if False:"

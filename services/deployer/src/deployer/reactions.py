@@ -51,7 +51,7 @@ class Reactions:
         self._desired = desired
         self._strategies = strategies
 
-    async def on_requested(self, request: DeploymentRequestedV1, _meta: EventMeta, lease: Lease) -> None:
+    async def on_requested(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> None:
         """Make the deployment what was asked for and state it; a request that was overtaken does nothing."""
         self._desired.request(request)
         async with self._desired.lock(request.deployment_id):
@@ -63,20 +63,21 @@ class Reactions:
             except Permanent as error:
                 cause = error.cause if isinstance(error, LoadRefused) else ""
                 await lease.heartbeat()
-                await self._failed(request, ErrorInfo.of(error, stage="deploy", cause=cause))
+                await self._failed(request, ErrorInfo.of(error, stage="deploy", cause=cause), meta.id)
                 return
             await lease.heartbeat()
-            await self._publish(request, fact)
+            await self._publish(request, fact, meta.id)
 
     async def on_exhausted(self, request: DeploymentRequestedV1, reason: Exhausted) -> None:
         """Every try failed: say so with the last reason."""
         known = {key: value for key, value in asdict(reason).items() if key in ErrorInfo.__struct_fields__}
-        await self._failed(request, ErrorInfo(**{**known, "stage": "deploy"}))
+        await self._failed(request, ErrorInfo(**{**known, "stage": "deploy"}), f"given up/{reason.attempt}")
 
-    async def _failed(self, request: DeploymentRequestedV1, error: ErrorInfo) -> None:
+    async def _failed(self, request: DeploymentRequestedV1, error: ErrorInfo, asked: str) -> None:
         _log.warning("deployment %s failed: %s %s", request.deployment_id, error.message, error.cause)
         fact = DeploymentFailedV1(deployment_id=request.deployment_id, generation=request.generation, error=error)
-        await self._publish(request, fact)
+        await self._publish(request, fact, asked)
 
-    async def _publish(self, request: DeploymentRequestedV1, fact: Event) -> None:
-        await self._bus.publish(fact, subject_id=request.deployment_id, sequence=request.generation)
+    async def _publish(self, request: DeploymentRequestedV1, fact: Event, asked: str) -> None:
+        """A wish that is delivered twice has one answer; one that is stated anew has another, which the bus does not take for the old one."""
+        await self._bus.publish(fact, subject_id=request.deployment_id, sequence=f"{request.generation}/{asked}")
