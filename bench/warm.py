@@ -1,4 +1,4 @@
-"""(e) A queue of ten jobs: a worker with warm runs against one that starts every job cold."""
+"""(h) A queue of ten jobs: a worker with warm runs against one that starts every job cold."""
 
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def measure(_: Platform, say: Say) -> str:
     ):
         rows = [_row(name, samples, warm, cold, say) for name, samples in QUEUES.items()]
     return (
-        "## (e) A queue of ten jobs\n\n"
+        "## (h) A queue of ten jobs\n\n"
         "Ten jobs posted at once to a worker of one slot, until the last package is completed. Warm: a worker that keeps a run imported for each of "
         "the two frameworks, the next one begun beside the job at a low priority ([decision 11](../docs/decisions/0011-warm-runs-beside-the-job.md)); "
         f"cold: `MODELPORT_WARM_RUNS=false`. Medians of {ROUNDS} rounds:\n\n"
