@@ -6,6 +6,7 @@ Speaks as much HTTP as our own call needs and answers like Triton, for a detecto
 import asyncio
 import json
 import sys
+from typing import cast
 
 import numpy as np
 import uvloop
@@ -47,7 +48,7 @@ class Upstream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # TCP gives a Transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

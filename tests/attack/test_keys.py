@@ -95,7 +95,7 @@ def files(home: Path) -> Places:
         if name in (*PRIVATE, TERMINAL) or path.is_symlink() or not path.is_file() or not path.stat().st_size:
             continue
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            yield name, content  # type: ignore[misc]  # a mapping is searched like bytes
+            yield name, content  # a mapping is searched like bytes
 
 
 def tables(stack: Stack) -> Places:

@@ -28,7 +28,7 @@ async def storm(fleet: Fleet, rounds: int) -> None:
 
     async def revive(*servers: object) -> None:
         for server in servers:
-            await asyncio.to_thread(server.restart)  # type: ignore[attr-defined]  # servers of three kinds
+            await asyncio.to_thread(server.restart)  # servers of three kinds
 
     for number in range(rounds):
         one, two, three = (fleet.proxies[(number + index) % 3] for index in range(3))

@@ -99,7 +99,7 @@ async def follow(bus: SimBus, types: Sequence[Any], handle: Callable[[Any, Any],
             kind = next((kinds[tag] for tag in kinds if matches(f"{tag}.>", f"{stored.subject}.")), None)
             if kind is not None:
                 message = Message(bus.process, Consumer(stream, [], 30.0), stored, 1)
-                event, meta = read(kind, message)  # type: ignore[arg-type]  # it has what is read of a message
+                event, meta = read(kind, message)  # it has what is read of a message
                 with suppress(Lost):  # a follower notices what was lost on its way, and reads it again
                     await bus.process.deal(lambda: None, Lost)
                 await handle(event, meta)

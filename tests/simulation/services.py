@@ -184,7 +184,7 @@ async def deployer(process: Process, world: World) -> None:
 async def proxy(process: Process, world: World) -> None:
     """The routes alone; every fact is shown to the promises."""
     bus = SimBus(process, world.broker, "inference-proxy")
-    table = RouteTable(load=lambda fact, _: SimpleNamespace(name=fact.triton_model))  # type: ignore[arg-type,return-value]
+    table = RouteTable(load=lambda fact, _: SimpleNamespace(name=fact.triton_model))
     watch = world.promises.watch_routes(process.name, table)
 
     async def on_fact(fact: Any, meta: Any) -> None:

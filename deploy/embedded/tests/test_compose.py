@@ -82,7 +82,9 @@ def test_nats_syncs_every_write() -> None:
     assert "sync_interval: always" in (ROOT / "deploy" / "images" / "nats.conf").read_text()
 
 
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+@pytest.mark.skipif(
+    shutil.which("docker-compose") is None, reason="docker-compose is not installed: apt-get install docker-compose"
+)
 def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
     program = shutil.which("docker-compose") or ""
     checked = subprocess.run([program, "config", "-q"], cwd=ROOT, env=SECRETS, capture_output=True, text=True)

@@ -109,7 +109,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_sandbox_without_an_environment_is_known_by_the_folder_that_it_names(tmp_path: Path) -> None:
     (tmp_path / "bwrap").symlink_to(sys.executable)
-    command = [str(tmp_path / "bwrap"), "-S", "-c", SLEEP, f"{tmp_path}/home/work/export-worker/job"]
+    command = [str(tmp_path / "bwrap"), "-S", "-c", SLEEP, str(tmp_path / "home" / "work" / "job")]
     orphan = subprocess.Popen(command, env={})
     await until(lambda: processes_of("nobody", tmp_path / "home") == [orphan.pid])
     assert processes_of("nobody", tmp_path / "hom") == []

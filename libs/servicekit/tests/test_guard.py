@@ -133,7 +133,7 @@ async def test_a_head_byte_by_byte_does_not_win_time() -> None:
     async with serving(HASTY) as site, site.connection() as (reader, writer):
         async with asyncio.timeout(PATIENCE_S):
             for byte in chain(b"GET / HTTP/1.1\r\nX-Slow: ", repeat(ord("a"))):
-                if reader.at_eof() or reader._buffer:  # type: ignore[attr-defined]
+                if reader.at_eof() or reader._buffer:
                     break
                 writer.write(bytes([byte]))
                 await asyncio.sleep(0.02)
@@ -167,7 +167,7 @@ async def test_a_connection_may_rest_between_requests() -> None:
 
 async def test_who_does_not_read_is_given_up() -> None:
     async with serving(HASTY_BODY) as site, site.connection() as (reader, writer):
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        reader._transport.pause_reading()
         writer.write(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
         async with asyncio.timeout(PATIENCE_S):
             await site.gone.wait()

@@ -227,7 +227,7 @@ async def test_a_zombies_handler_cannot_state_its_end(bus: Bus) -> None:
             raise
 
     worker = Worker()
-    worker.handle = handle  # type: ignore[method-assign]
+    worker.handle = handle
     jobs = await consumer(bus, worker)
     await publish(bus)
     await eventually(lambda: lost == [1])

@@ -109,7 +109,7 @@ class CrashingConnection:
         if sql.startswith("DELETE") and random.random() < 0.4:
             self._owner.crashes += 1
             raise ConnectionError("died between publish and commit")
-        return str(await self._connection.execute(sql, *args))  # type: ignore[attr-defined]
+        return str(await self._connection.execute(sql, *args))
 
 
 async def test_crashes_between_publish_and_commit_lose_and_double_nothing(
@@ -122,7 +122,7 @@ async def test_crashes_between_publish_and_commit_lose_and_double_nothing(
     async def relay() -> None:
         while await pool.fetchval("SELECT count(*) FROM outbox"):
             try:
-                await Relay(crashing, bus.jetstream).flush()  # type: ignore[arg-type]
+                await Relay(crashing, bus.jetstream).flush()
             except ConnectionError:
                 continue
 

@@ -24,7 +24,7 @@ class Receiver(BaseHTTPRequestHandler):
 
             body = gzip.decompress(body)
         assert self.path == "/v1/traces"
-        self.server.received.append(ExportTraceServiceRequest.FromString(body))  # type: ignore[attr-defined]
+        self.server.received.append(ExportTraceServiceRequest.FromString(body))
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -36,7 +36,7 @@ class Receiver(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[HTTPServer]:
     server = HTTPServer(("127.0.0.1", 0), Receiver)
-    server.received = []  # type: ignore[attr-defined]
+    server.received = []
     thread = Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -59,7 +59,7 @@ def test_spans_are_exported_with_service_attributes_and_exceptions(receiver: HTT
     with pytest.raises(ValueError), made.span("step", kind=SpanKind.CONSUMER, stage="convert"):
         raise ValueError("no such operator")
     made.shutdown()
-    (request,) = receiver.received  # type: ignore[attr-defined]
+    (request,) = receiver.received
     (resource,) = request.resource_spans
     assert any(a.key == "service.name" and a.value.string_value == "worker" for a in resource.resource.attributes)
     (span,) = resource.scope_spans[0].spans

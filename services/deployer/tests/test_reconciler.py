@@ -81,7 +81,8 @@ async def test_models_of_which_no_request_tells_have_a_grace(
     triton = Triton(*kept, keys.triton_model_name(off.deployment_id))
     desired = Known(pending=(off,))
     reconciler = reconcile(desired, triton, Endpoint(triton), grace_s=60.0)
-    for now in (0.0, 59.0):  # noqa: B007
+    for moment in (0.0, 59.0):
+        now = moment
         await reconciler.once()
         assert triton.names == kept
     desired.request(again)

@@ -58,10 +58,10 @@ class AnyLife(RuleBasedStateMachine):
     def hear(self, fact: object, data: st.DataObject) -> None:
         generation = data.draw(st.integers(1, self.state.generation))
         before = self.state
-        self.state = apply(before, fact(generation))  # type: ignore[operator]  # one of the makers above
+        self.state = apply(before, fact(generation))  # one of the makers above
         if generation < before.generation:
             assert self.state is before, "an answer to an older wish has an effect"
-        assert apply(self.state, fact(generation)) is self.state, "a repeated fact has an effect"  # type: ignore[operator]
+        assert apply(self.state, fact(generation)) is self.state, "a repeated fact has an effect"
 
     @rule(asked=st.sampled_from(Command))
     def ask(self, asked: Command) -> None:

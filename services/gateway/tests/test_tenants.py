@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, list[str]]:
 
     async def execute(self: object, query: str, *args: object, **options: object) -> object:
         seen[f"{trace.get_current_span().get_span_context().trace_id:032x}"].append(query)
-        return await original(self, query, *args, **options)  # type: ignore[arg-type]
+        return await original(self, query, *args, **options)
 
     monkeypatch.setattr(asyncpg.Connection, "_execute", execute)
     return seen

@@ -264,4 +264,4 @@ async def completed(gateway: Gateway, client: Client, **changes: object) -> Trai
         "classes": ["circle", "square"],
         "export": ExportWish(export_format=ExportFormat.ONNX, version_tag="nightly"),
     }
-    return TrainingCompletedV1(**{**fields, **changes})  # type: ignore[arg-type]  # checked by the struct's decoder
+    return TrainingCompletedV1(**{**fields, **changes})  # checked by the struct's decoder

@@ -41,7 +41,7 @@ async def refused_with(outcome: Awaitable[object]) -> ModelportError:
 
 
 def test_what_makes_two_requests_the_same() -> None:
-    once = Once(None, pepper="a pepper for tests only", life_s=60)  # type: ignore[arg-type]  # no ledger is asked here
+    once = Once(None, pepper="a pepper for tests only", life_s=60)  # no ledger is asked here
     first = identity(once)
     assert identity(once) == first
     assert first.key != b"k"
@@ -188,7 +188,7 @@ async def test_without_the_ledger_nothing_is_kept_and_nothing_told() -> None:
         async def claim(self, *_: object, **__: object) -> None:
             raise Transient("unavailable", "away")
 
-    once = Once(Away(), pepper="a pepper for tests only", life_s=60)  # type: ignore[arg-type]  # only what is asked
+    once = Once(Away(), pepper="a pepper for tests only", life_s=60)  # only what is asked
     assert (await refused_with(once.claim(identity(once), LIMIT))).status == 503
 
 

@@ -27,7 +27,7 @@ async def queued(turns: Turns, users: list[UUID]) -> tuple[list[UUID], threading
     await asyncio.sleep(0)
     tasks = [asyncio.create_task(turns.run(user, served.append, user)) for user in users]
     await asyncio.sleep(0)
-    return served, go, [first, *tasks]  # type: ignore[list-item]
+    return served, go, [first, *tasks]
 
 
 async def test_users_take_turns(turns: Turns) -> None:
@@ -56,7 +56,7 @@ async def test_a_waiter_cancelled_just_after_its_turn_came_gives_it_back(turns: 
         real()
         tasks[1].cancel()
 
-    turns._pass_on = cancelling  # type: ignore[method-assign]
+    turns._pass_on = cancelling
     go.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert THIRD in served

@@ -19,7 +19,7 @@ GIVE_UP_S = 10.0
 def processes_of(stack_id: str, home: Path) -> list[int]:
     """Living processes whose environment names this stack, or sandboxes in its work folder, this process excepted."""
     wanted = f"{MARKER}={stack_id}".encode()
-    folder = f"{home.resolve()}/work/".encode()
+    folder = os.fsencode(home.resolve() / "work") + b"/"
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():

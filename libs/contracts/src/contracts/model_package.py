@@ -211,7 +211,7 @@ def any_json(kind: type) -> dict[str, object]:
     """Schema hook: a field typed `object` holds any JSON value."""
     if kind is object:
         return {"description": "Any JSON value."}
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # how a hook tells msgspec that the type is not its own
 
 
 def metadata_json_schema() -> dict[str, object]:

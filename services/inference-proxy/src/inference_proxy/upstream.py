@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # a stream transport, whatever the loop
+        self._transport = cast("asyncio.Transport", transport)  # a stream transport, whatever the loop
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
