@@ -1,23 +1,34 @@
 """What can be exported to what: the design's matrix, what this release executes of it, and what live workers announce."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from contracts.errors import FieldError, Permanent
-from contracts.export_options import ExportOptions, TorchScriptOptions
+from contracts.export_options import ExportOptions, TfliteOptions, TorchScriptOptions
 from contracts.optimization import OptimizationConfig, ValidationConfig
-from contracts.vocabulary import DeploymentType, ExportFormat, Framework, Quality, TaskType
+from contracts.precision import PRECISIONS, precision
+from contracts.vocabulary import DeploymentType, ExportFormat, Framework, Precision, Proof, Quality, TaskType
 
 F, X, T = Framework, ExportFormat, TaskType
 
 
 class Capability(Struct, frozen=True, kw_only=True):
-    """One cell of the matrix as the API answers it."""
+    """One cell of the matrix as the API answers it.
+
+    native     the source model itself is converted; otherwise in two stages, by way of ONNX
+    proof      the strongest word that a worker of the right kind can say of such an artefact
+    """
 
     supported: bool
     quality: Quality
     native: bool
     preprocessing_embedded: bool
+    nms_embedded: bool = False
     tasks: tuple[TaskType, ...] = ()
+    precisions: tuple[Precision, ...] = ()
+    proof: Proof | None = None
     reason: str = ""
     """Why not, where `supported` is false."""
 
@@ -51,54 +62,72 @@ class ExportCapabilities(Struct, frozen=True, kw_only=True):
     live: dict[ExportFormat, Availability]
 
 
-DESIGN: dict[tuple[Framework, ExportFormat], tuple[Quality, bool, bool]] = {
-    # (quality, native, preprocessing embedded): the design's support matrix
-    (F.ULTRALYTICS, X.ONNX): (Quality.EXCELLENT, True, True),
-    (F.ULTRALYTICS, X.TENSORRT): (Quality.EXCELLENT, True, True),
-    (F.ULTRALYTICS, X.COREML): (Quality.EXCELLENT, True, True),
-    (F.ULTRALYTICS, X.TFLITE): (Quality.EXCELLENT, True, False),
-    (F.ULTRALYTICS, X.OPENVINO): (Quality.EXCELLENT, True, True),
-    (F.ULTRALYTICS, X.TORCHSCRIPT): (Quality.EXCELLENT, True, True),
-    (F.TIMM, X.ONNX): (Quality.EXCELLENT, True, True),
-    (F.TIMM, X.TENSORRT): (Quality.GOOD, False, True),
-    (F.TIMM, X.COREML): (Quality.GOOD, False, True),
-    (F.TIMM, X.TFLITE): (Quality.FAIR, False, False),
-    (F.TIMM, X.OPENVINO): (Quality.GOOD, False, True),
-    (F.TIMM, X.TORCHSCRIPT): (Quality.EXCELLENT, True, True),
-    (F.HUGGINGFACE, X.ONNX): (Quality.EXCELLENT, True, True),
-    (F.HUGGINGFACE, X.TENSORRT): (Quality.FAIR, False, True),
-    (F.HUGGINGFACE, X.TFLITE): (Quality.FAIR, False, False),
-    (F.HUGGINGFACE, X.OPENVINO): (Quality.EXCELLENT, True, True),
-    (F.HUGGINGFACE, X.TORCHSCRIPT): (Quality.EXCELLENT, True, True),
+CELLS: dict[tuple[Framework, ExportFormat], tuple[Quality, bool]] = {
+    # (quality, native): the design's support matrix, with what has become possible since (decision 14)
+    (F.ULTRALYTICS, X.ONNX): (Quality.EXCELLENT, True),
+    (F.ULTRALYTICS, X.TENSORRT): (Quality.EXCELLENT, False),
+    (F.ULTRALYTICS, X.COREML): (Quality.EXCELLENT, True),
+    (F.ULTRALYTICS, X.TFLITE): (Quality.EXCELLENT, True),
+    (F.ULTRALYTICS, X.OPENVINO): (Quality.EXCELLENT, False),
+    (F.ULTRALYTICS, X.TORCHSCRIPT): (Quality.EXCELLENT, True),
+    (F.TIMM, X.ONNX): (Quality.EXCELLENT, True),
+    (F.TIMM, X.TENSORRT): (Quality.GOOD, False),
+    (F.TIMM, X.COREML): (Quality.GOOD, True),
+    (F.TIMM, X.TFLITE): (Quality.FAIR, True),
+    (F.TIMM, X.OPENVINO): (Quality.GOOD, False),
+    (F.TIMM, X.TORCHSCRIPT): (Quality.EXCELLENT, True),
+    (F.HUGGINGFACE, X.ONNX): (Quality.EXCELLENT, True),
+    (F.HUGGINGFACE, X.TENSORRT): (Quality.FAIR, False),
+    (F.HUGGINGFACE, X.COREML): (Quality.FAIR, True),
+    (F.HUGGINGFACE, X.TFLITE): (Quality.FAIR, True),
+    (F.HUGGINGFACE, X.OPENVINO): (Quality.EXCELLENT, False),
+    (F.HUGGINGFACE, X.TORCHSCRIPT): (Quality.EXCELLENT, True),
 }
 
-EXECUTED_FORMATS = (X.ONNX, X.TORCHSCRIPT)
-EXECUTED_TASKS: dict[Framework, tuple[TaskType, ...]] = {
-    F.ULTRALYTICS: (T.OBJECT_DETECTION, T.IMAGE_CLASSIFICATION),
+TASKS: dict[Framework, tuple[TaskType, ...]] = {
+    F.ULTRALYTICS: (
+        T.OBJECT_DETECTION,
+        T.INSTANCE_SEGMENTATION,
+        T.IMAGE_CLASSIFICATION,
+        T.POSE_ESTIMATION,
+        T.ORIENTED_DETECTION,
+    ),
     F.TIMM: (T.IMAGE_CLASSIFICATION,),
-    F.HUGGINGFACE: (T.IMAGE_CLASSIFICATION,),
+    F.HUGGINGFACE: (T.IMAGE_CLASSIFICATION, T.OBJECT_DETECTION, T.SEMANTIC_SEGMENTATION),
 }
-EXECUTED_OPTIMIZATIONS: tuple[str, ...] = ()
+PROOFS: dict[ExportFormat, Proof] = {
+    X.ONNX: Proof.VERIFIED,
+    X.TORCHSCRIPT: Proof.VERIFIED,
+    X.OPENVINO: Proof.VERIFIED,
+    X.TFLITE: Proof.VERIFIED,
+    X.COREML: Proof.EVALUATED,
+    X.TENSORRT: Proof.VERIFIED,
+}
+EMBEDS_PREPROCESSING = frozenset({X.ONNX, X.TORCHSCRIPT, X.OPENVINO, X.TFLITE, X.COREML, X.TENSORRT})
+EMBEDS_NMS = frozenset({X.ONNX, X.TORCHSCRIPT, X.OPENVINO})
+"""Formats whose graphs can suppress boxes: a loop or an operator of the format's own that its runtime here executes."""
 EXECUTED_DEPLOYMENTS = (DeploymentType.DOWNLOAD, DeploymentType.PLATFORM_ENDPOINT)
 SERVED_FORMATS = (X.ONNX,)
 
 
 def capability(framework: Framework, export_format: ExportFormat) -> Capability:
     """The cell of the matrix, with the reason where it is empty."""
-    cell = DESIGN.get((framework, export_format))
-    if cell is None or export_format not in EXECUTED_FORMATS:
-        quality, native, embedded = cell or (Quality.NONE, False, False)
+    cell = CELLS.get((framework, export_format))
+    if cell is None:
         reason = f"{framework} models cannot be exported to {export_format}"
         return Capability(
-            supported=False,
-            quality=quality,
-            native=native,
-            preprocessing_embedded=embedded,
-            reason=reason if cell is None else f"export to {export_format} is not available in this release",
+            supported=False, quality=Quality.NONE, native=False, preprocessing_embedded=False, reason=reason
         )
-    quality, native, embedded = cell
+    quality, native = cell
     return Capability(
-        supported=True, quality=quality, native=native, preprocessing_embedded=embedded, tasks=EXECUTED_TASKS[framework]
+        supported=True,
+        quality=quality,
+        native=native,
+        preprocessing_embedded=export_format in EMBEDS_PREPROCESSING,
+        nms_embedded=export_format in EMBEDS_NMS,
+        tasks=TASKS[framework],
+        precisions=PRECISIONS[export_format],
+        proof=PROOFS[export_format],
     )
 
 
@@ -116,20 +145,57 @@ def require_supported(
         formats = [f for f in ExportFormat if capability(framework, f).supported]
         raise _unsupported("export_format", cell.reason, formats)
     if task_type not in cell.tasks:
-        raise _unsupported("task_type", f"{framework} {task_type} models cannot be exported yet", cell.tasks)
+        raise _unsupported("task_type", f"{framework} {task_type} models cannot be exported", cell.tasks)
     for name in optimization.asked():
-        if name not in EXECUTED_OPTIMIZATIONS:
-            raise _unsupported(
-                f"optimization_config.{name}", f"{name} is not available in this release", EXECUTED_OPTIMIZATIONS
-            )
+        if name not in ("quantization.dynamic", "quantization.weight_only"):
+            works = ("quantization.dynamic", "quantization.weight_only")
+            raise _unsupported(f"optimization_config.{name}", f"{name} is not available in this release", works)
+    precision(options, optimization)
     if validation.enabled:
         raise _unsupported(
             "validation_config.enabled", "validation on a dataset is not available in this release", (False,)
         )
+    _require_embedding(options, export_format, task_type)
+    for refusal in REFUSALS:
+        if refusal.when(options):
+            raise _unsupported(refusal.field, refusal.reason, refusal.works)
+
+
+def _require_embedding(options: ExportOptions, export_format: ExportFormat, task_type: TaskType) -> None:
+    if options.embed_preprocessing and export_format not in EMBEDS_PREPROCESSING:
+        raise _unsupported("export_config.embed_preprocessing", f"{export_format} graphs cannot take pixels", (False,))
     if options.embed_nms and task_type is not T.OBJECT_DETECTION:
-        raise _unsupported("export_config.embed_nms", f"{task_type} models have no boxes to suppress", (False,))
-    if isinstance(options, TorchScriptOptions) and options.optimize_for_mobile:
-        raise _unsupported("export_config.optimize_for_mobile", "PyTorch has retired optimize_for_mobile", (False,))
+        raise _unsupported(
+            "export_config.embed_nms", f"{task_type} models have no boxes to suppress in a graph", (False,)
+        )
+    if options.embed_nms and export_format not in EMBEDS_NMS:
+        reason = f"{export_format} graphs cannot suppress boxes; the wrapper does it"
+        raise _unsupported("export_config.embed_nms", reason, (False, *sorted(EMBEDS_NMS)))
+
+
+class Refusal(NamedTuple):
+    """An option that nobody can honour any more, or not with these others: why, and what works."""
+
+    field: str
+    when: Callable[[ExportOptions], bool]
+    reason: str
+    works: tuple[object, ...]
+
+
+REFUSALS: tuple[Refusal, ...] = (
+    Refusal(
+        "export_config.optimize_for_mobile",
+        lambda o: isinstance(o, TorchScriptOptions) and o.optimize_for_mobile,
+        "PyTorch has retired optimize_for_mobile and its mobile runtime; the tflite and coreml formats are for phones",
+        (False,),
+    ),
+    Refusal(
+        "export_config.supported_ops",
+        lambda o: isinstance(o, TfliteOptions) and "SELECT_TF_OPS" in o.supported_ops,
+        "models are converted without TensorFlow, into LiteRT's own operators alone, so none could come from SELECT_TF_OPS",
+        ("TFLITE_BUILTINS",),
+    ),
+)
 
 
 def require_deployable(deployment_type: DeploymentType, export_format: ExportFormat) -> None:

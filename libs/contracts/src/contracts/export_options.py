@@ -43,6 +43,9 @@ class OnnxOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", 
 
 
 class TensorRtOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="tensorrt"):
+    """`flavor` "tensorrt" needs a worker with an NVIDIA GPU; "rtx" is built ahead of time, without one, for TensorRT-RTX alone."""
+
+    flavor: Literal["tensorrt", "rtx"] = "tensorrt"
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
     max_batch_size: Batch = 32
     workspace_size_gb: Annotated[float, Meta(gt=0, le=64)] = 4
@@ -60,9 +63,14 @@ class TfliteOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format"
 
 
 class ModelOptimizerArgs(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is left of the retired Model Optimizer's arguments."""
+    """What is left of the retired Model Optimizer's arguments.
+
+    data_type               the same as `precision`, which it must not contradict
+    reverse_input_channels  the model takes BGR pictures; metadata.json says so
+    """
 
     data_type: Literal["FP32", "FP16"] | None = None
+    reverse_input_channels: bool = False
 
 
 class OpenVinoOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="openvino"):

@@ -15,6 +15,13 @@ MODEL_FILES: dict[ExportFormat, str] = {
     ExportFormat.OPENVINO: "model.openvino.zip",
     ExportFormat.TORCHSCRIPT: "model.torchscript",
 }
+"""The artefact as one stored object."""
+PACKAGED_MODELS: dict[ExportFormat, str] = {
+    **MODEL_FILES,
+    ExportFormat.COREML: "model.mlpackage",
+    ExportFormat.OPENVINO: "model.xml",
+}
+"""What of a package its reader opens: formats of several files are stored as a zip and lie unpacked in a package."""
 UPLOADS = "uploads"
 PRODUCTS = frozenset({"exports", "edge-packages", "container-packages", "triton-models"})
 """First folders of what we make ourselves."""

@@ -12,7 +12,16 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, json
 
-from contracts.vocabulary import Decoder, ExportFormat, Framework, Kernel, Proof, ResizeMethod, TaskType
+from contracts.vocabulary import (
+    Decoder,
+    ExportFormat,
+    Framework,
+    Kernel,
+    Precision,
+    Proof,
+    ResizeMethod,
+    TaskType,
+)
 
 SCHEMA_VERSION: Final = 1
 
@@ -113,6 +122,8 @@ class Postprocessing(Section, frozen=True, kw_only=True):
     output_format: OutputFormat
     top_k: Annotated[int, Meta(gt=0, le=1000)] = 5
     """Classification: how many classes a prediction lists."""
+    keypoint_shape: tuple[Annotated[int, Meta(gt=0, le=1000)], Literal[2, 3]] | None = None
+    """Pose: points of an object and numbers per point (x, y, and where there are three, visibility)."""
 
 
 class TensorSpec(Section, frozen=True, kw_only=True):
@@ -163,6 +174,8 @@ class ParitySummary(Section, frozen=True, kw_only=True):
     max_confidence_difference: Measure
     min_iou: Measure | None = None
     max_box_difference_px: Measure | None = None
+    min_mask_iou: Measure | None = None
+    max_keypoint_difference_px: Measure | None = None
 
 
 class FileDigest(Section, frozen=True, kw_only=True):
@@ -178,6 +191,10 @@ class Provenance(Section, frozen=True, kw_only=True):
     export_options: Annotated[dict[str, object], Meta(max_length=64)]
     optimization: Annotated[dict[str, object], Meta(max_length=64)]
     toolchain: Annotated[dict[Name, Name], Meta(max_length=64)]
+    route: Annotated[tuple[Name, ...], Meta(max_length=8)] = ()
+    """The forms on the way from the checkpoint to the artefact, such as torch, onnx, openvino."""
+    rewrites: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    """Named changes to the model's graph that keep its answers and that the target needs."""
 
 
 class Sizes(Section, frozen=True, kw_only=True):
@@ -194,6 +211,7 @@ class ModelMetadata(Section, frozen=True, kw_only=True):
     schema_version: Literal[1] = SCHEMA_VERSION
     model_info: ModelInfo
     model_file: Name
+    precision: Precision = Precision.FP32
     preprocessing: Preprocessing
     postprocessing: Postprocessing
     input_spec: TensorSpec

@@ -13,6 +13,7 @@ from contracts.events import (
     InferenceRecordedV1,
     ModelExportedV1,
     PackageBuiltV1,
+    PreflightAnsweredV1,
 )
 from contracts.subjects import DEAD_LETTERS, EVENTS, LEASES, STREAMS, WORKERS, base_subject
 
@@ -42,7 +43,9 @@ class Publisher(Struct, frozen=True, kw_only=True):
 # the gateway restates whatever an administrator takes out of the dead letters
 PUBLISHERS: dict[str, Publisher] = {
     "gateway": Publisher(facts=EVENTS, buckets=(LEASES, WORKERS)),
-    "export-worker": Publisher(facts=(ExportProgressedV1, ModelExportedV1, ExportFailedV1), buckets=(LEASES, WORKERS)),
+    "export-worker": Publisher(
+        facts=(ExportProgressedV1, ModelExportedV1, ExportFailedV1, PreflightAnsweredV1), buckets=(LEASES, WORKERS)
+    ),
     "packager": Publisher(facts=(ExportProgressedV1, PackageBuiltV1, ExportFailedV1), buckets=(LEASES,)),
     "deployer": Publisher(
         buckets=(LEASES,),

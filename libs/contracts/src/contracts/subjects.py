@@ -20,6 +20,8 @@ from contracts.events import (
     InferenceRecordedV1,
     ModelExportedV1,
     PackageBuiltV1,
+    PreflightAnsweredV1,
+    PreflightRequestedV1,
     TrainingCompletedV1,
 )
 
@@ -79,6 +81,8 @@ EVENTS: tuple[type[Event], ...] = (
     PackageBuiltV1,
     ExportFailedV1,
     ExportCancelledV1,
+    PreflightRequestedV1,
+    PreflightAnsweredV1,
     DeploymentRequestedV1,
     DeploymentActivatedV1,
     DeploymentScaledV1,

@@ -125,16 +125,49 @@ class Kernel(StrEnum):
     PIL_LANCZOS = "pil_lanczos"
 
 
-class Decoder(StrEnum):
-    """How a model's raw outputs become predictions.
+class Precision(StrEnum):
+    """The arithmetic of an artefact.
 
-    softmax        logits [N, C]
-    probabilities  class probabilities [N, C]
-    yolo_v8        [N, 4 + C, anchors], cxcywh in input pixels and class scores, NMS outside
-    yolo_end2end   [N, K, 6], x1 y1 x2 y2 score class in input pixels, NMS inside or not needed
+    fp32          float32 weights and arithmetic
+    fp16          float16 weights; a runtime may compute in float16 or convert them back
+    int8_weights  int8 weights, converted back to float before they are used
+    int8_dynamic  int8 weights, activations quantised while the model runs
+    """
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8_WEIGHTS = "int8_weights"
+    INT8_DYNAMIC = "int8_dynamic"
+
+
+class Decoder(StrEnum):
+    """How a model's raw outputs become predictions; the first output is named first. C classes, A anchors, K rows, best first.
+
+    softmax              logits [N, C]
+    probabilities        class probabilities [N, C]
+    yolo_v8              [N, 4 + C, A]: cxcywh in input pixels and class scores, NMS outside
+    yolo_v8_segment      [N, 4 + C + M, A] with M mask coefficients, and prototypes [N, M, h, w]
+    yolo_v8_pose         [N, 4 + C + points * dims, A], keypoints in input pixels
+    yolo_v8_obb          [N, 4 + C + 1, A], the last row is the angle in radians; NMS on rotated boxes
+    yolo_end2end         [N, K, 6]: x1 y1 x2 y2 score class in input pixels, NMS inside or not needed
+    yolo_end2end_segment [N, K, 6 + M] and prototypes [N, M, h, w]
+    yolo_end2end_pose    [N, K, 6 + points * dims]
+    yolo_end2end_obb     [N, K, 7]: cx cy w h score class angle
+    detr_softmax         logits [N, Q, C + 1], the last class is "no object", and boxes [N, Q, 4], cxcywh as fractions of the input
+    detr_sigmoid         logits [N, Q, C] and boxes [N, Q, 4]; the best of all (query, class) pairs count
+    semantic_logits      [N, C, h, w]: resized bilinearly to the picture, the best class of each pixel counts
     """
 
     SOFTMAX = "softmax"
     PROBABILITIES = "probabilities"
     YOLO_V8 = "yolo_v8"
+    YOLO_V8_SEGMENT = "yolo_v8_segment"
+    YOLO_V8_POSE = "yolo_v8_pose"
+    YOLO_V8_OBB = "yolo_v8_obb"
     YOLO_END2END = "yolo_end2end"
+    YOLO_END2END_SEGMENT = "yolo_end2end_segment"
+    YOLO_END2END_POSE = "yolo_end2end_pose"
+    YOLO_END2END_OBB = "yolo_end2end_obb"
+    DETR_SOFTMAX = "detr_softmax"
+    DETR_SIGMOID = "detr_sigmoid"
+    SEMANTIC_LOGITS = "semantic_logits"

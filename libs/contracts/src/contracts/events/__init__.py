@@ -18,6 +18,8 @@ from contracts.events.export import (
     ExportRequestedV1,
     ModelExportedV1,
     PackageBuiltV1,
+    PreflightAnsweredV1,
+    PreflightRequestedV1,
 )
 from contracts.events.training import TrainingCompletedV1
 from contracts.events.usage import InferenceRecordedV1
@@ -30,6 +32,8 @@ Event = (
     | PackageBuiltV1
     | ExportFailedV1
     | ExportCancelledV1
+    | PreflightRequestedV1
+    | PreflightAnsweredV1
     | DeploymentRequestedV1
     | DeploymentActivatedV1
     | DeploymentScaledV1
@@ -54,5 +58,7 @@ __all__ = [
     "InferenceRecordedV1",
     "ModelExportedV1",
     "PackageBuiltV1",
+    "PreflightAnsweredV1",
+    "PreflightRequestedV1",
     "TrainingCompletedV1",
 ]

@@ -10,6 +10,7 @@ from contracts.export_options import ExportOptions
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
 from contracts.optimization import OptimizationConfig, ValidationConfig
+from contracts.preflight import Forecast
 from contracts.vocabulary import ExportFormat, ExportStage, Framework, Proof, TaskType
 
 Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
@@ -100,3 +101,38 @@ class ExportCancelledV1(Struct, frozen=True, kw_only=True, tag_field="type", tag
     """The owner has cancelled the job; whoever works on it stops."""
 
     job_id: UUID
+
+
+class PreflightRequestedV1(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="export.preflights.requested.v1",
+):
+    """Somebody wants to know what would become of a checkpoint; `wishes` holds the options of every format to look at."""
+
+    preflight_id: UUID
+    user_id: UUID
+    training_job_id: UUID
+    framework: Framework
+    task_type: TaskType
+    model_name: str
+    checkpoint_path: str
+    checkpoint_max_bytes: int
+    classes: list[str] | None = None
+    source_config: dict[str, object] = {}
+    wishes: list[ExportOptions]
+    optimization: OptimizationConfig = OptimizationConfig()
+
+
+class PreflightAnsweredV1(Struct, frozen=True, kw_only=True, tag_field="type", tag="export.preflights.answered.v1"):
+    """What a worker foresees, one forecast per wish; `error` where the checkpoint itself cannot be used."""
+
+    preflight_id: UUID
+    user_id: UUID
+    forecasts: tuple[Forecast, ...] = ()
+    error: ErrorInfo | None = None
+    cached: bool = False
+    duration_s: float = 0.0
