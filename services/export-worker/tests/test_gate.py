@@ -193,6 +193,6 @@ def test_a_source_that_answers_nan_is_told_so(detector: Case, tmp_path: Path):
 
     def broken(picture, confidence, iou):
         run = loaded.source(picture, confidence, iou)
-        return run._replace(output=run.output * np.nan)
+        return run._replace(outputs=tuple(one * np.nan for one in run.outputs))
 
     assert "source" in refused(structs.replace(work, loaded=structs.replace(loaded, source=broken))).message

@@ -42,13 +42,14 @@ def test_a_format_without_a_converter_is_refused(target: str):
 
 
 def test_a_longer_route_is_the_shortest_chain_of_converters(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(registry.CONVERTERS, (ExportFormat.ONNX, ExportFormat.TENSORRT), "m:onnx2tensorrt")
-    monkeypatch.setitem(registry.CONVERTERS, (ExportFormat.TENSORRT, ExportFormat.TFLITE), "m:odd")
+    chains = {
+        (registry.TORCH, "onnx"): "m:torch2onnx",
+        ("onnx", "tensorrt"): "m:onnx2tensorrt",
+        ("tensorrt", "tflite"): "m:odd",
+    }
+    monkeypatch.setattr(registry, "CONVERTERS", chains)
 
-    assert registry.route(ExportFormat.TENSORRT) == [
-        registry.CONVERTERS[registry.TORCH, ExportFormat.ONNX],
-        "m:onnx2tensorrt",
-    ]
+    assert registry.route(ExportFormat.TENSORRT) == [("onnx", "m:torch2onnx"), ("tensorrt", "m:onnx2tensorrt")]
     assert registry.route(ExportFormat.COREML) == []
 
 

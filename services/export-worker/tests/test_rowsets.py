@@ -19,8 +19,8 @@ def rows(count: int = 8) -> np.ndarray:
 
 
 def compared(source: np.ndarray, artefact: np.ndarray, pool: np.ndarray | None = None) -> Comparison:
-    made = Comparison("detections", Decoder.YOLO_END2END, LIMITS)
-    made.add(source[None], artefact[None], pool)
+    made = Comparison(["detections"], Decoder.YOLO_END2END, LIMITS)
+    made.add([source[None]], [artefact[None]], pool)
     return made
 
 

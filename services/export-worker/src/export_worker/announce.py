@@ -2,43 +2,38 @@
 
 import asyncio
 import importlib.metadata
-import importlib.util
 import logging
+import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import nats.errors
 
-from contracts.capabilities import EXECUTED_FORMATS, Availability, WorkerAnnouncement
+from contracts.capabilities import Availability, WorkerAnnouncement
 from contracts.subjects import WORKERS
-from contracts.vocabulary import ExportFormat, Framework
+from contracts.vocabulary import ExportFormat, ExportRoute, Framework
+from export_worker import registry
 from export_worker.sandbox.bubblewrap import SandboxState
+from export_worker.toolchains import FLAVORS, GPU_FLAVORS, NEEDS, PACKAGES, missing_modules
 from servicekit import tasks
 from servicekit.bus import Bus
 
 PERIOD_S = 10.0
 TTL_S = 45.0
-NEEDS: dict[ExportFormat | Framework, tuple[str, ...]] = {
-    ExportFormat.ONNX: ("torch", "onnx", "onnxruntime"),
-    ExportFormat.TORCHSCRIPT: ("torch",),
-    Framework.ULTRALYTICS: ("torch", "ultralytics"),
-    Framework.TIMM: ("torch", "timm"),
-    Framework.HUGGINGFACE: ("torch", "transformers"),
-}
-TOOLCHAIN = ("torch", "torchvision", "onnx", "onnxruntime", "ultralytics", "timm", "transformers")
+GPU_PATIENCE_S = 10.0
+FLAVOR_ROUTES = {"tensorrt": ExportRoute.TENSORRT, "rtx": ExportRoute.TENSORRT_RTX}
+NO_GPU = "no NVIDIA GPU on this worker"
+Missing = Callable[[Iterable[str]], list[str]]
 _log = logging.getLogger(__name__)
-
-
-def missing_modules(names: Iterable[str]) -> list[str]:
-    """Those that are not installed."""
-    return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 def versions() -> dict[str, str]:
     """Installed toolchain packages."""
     found: dict[str, str] = {}
-    for name in TOOLCHAIN:
+    for name in PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -51,13 +46,15 @@ def probe(
     formats: tuple[ExportFormat, ...],
     sandbox: SandboxState,
     takes_code: bool | None = None,
-    missing: Callable[[Iterable[str]], list[str]] = missing_modules,
+    missing: Missing = missing_modules,
+    gpu: bool | None = None,
 ) -> WorkerAnnouncement:
     """The announcement of an idle worker; every format is there, each with its reason where it cannot be made.
 
-    Without a sandbox a worker takes only what runs no code, unless `takes_code` says otherwise.
+    Without a sandbox a worker takes only what runs no code, unless `takes_code` says otherwise; `gpu` is looked for where not told.
     """
     takes_code = sandbox.available if takes_code is None else takes_code
+    has_gpu = has_nvidia_gpu() if gpu is None else gpu
 
     def of_framework(name: Framework) -> Availability:
         if name is Framework.ULTRALYTICS and not takes_code:
@@ -66,17 +63,16 @@ def probe(
         return availability(name)
 
     def availability(name: ExportFormat | Framework) -> Availability:
-        absent = missing(NEEDS.get(name, ()))
-        if absent:
-            return Availability(available=False, reason=f"not installed on this worker: {', '.join(absent)}")
-        return Availability(available=True)
+        reason = _absent(NEEDS[name], missing)
+        return Availability(available=not reason, reason=reason)
 
     def of_format(name: ExportFormat) -> Availability:
-        if name not in EXECUTED_FORMATS:
-            return Availability(available=False, reason=f"export to {name} is not available in this release")
         if name not in formats:
             return Availability(available=False, reason="this worker's pool does not take it")
-        return availability(name)
+        if not registry.route(name) or name not in registry.RUNTIMES:
+            return Availability(available=False, reason=f"export to {name} is not available in this release")
+        found = availability(name)
+        return of_flavors(missing, gpu=has_gpu) if name is ExportFormat.TENSORRT and found.available else found
 
     return WorkerAnnouncement(
         worker_id=worker_id,
@@ -88,6 +84,35 @@ def probe(
         barriers=sandbox.barriers,
         toolchain=versions(),
     )
+
+
+def of_flavors(missing: Missing, *, gpu: bool) -> Availability:
+    """Which TensorRT engines can be built: each flavour needs its own builder, and one of them the GPU that it builds for."""
+    flavors = {name: _absent(modules, missing) for name, modules in FLAVORS.items()}
+    for name in GPU_FLAVORS if not gpu else ():
+        flavors[name] = "; ".join(part for part in (NO_GPU, flavors[name]) if part)
+    available = not all(flavors.values())
+    reason = "" if available else "; ".join(f"{name}: {why}" for name, why in flavors.items())
+    return Availability(available=available, reason=reason, flavors=flavors)
+
+
+def _absent(modules: Iterable[str], missing: Missing) -> str:
+    absent = missing(modules)
+    return f"not installed on this worker: {', '.join(absent)}" if absent else ""
+
+
+def has_nvidia_gpu(devices: Path = Path("/dev")) -> bool:
+    """Whether the driver shows a GPU, by its device or by its own tool; no toolchain is imported."""
+    if any(devices.glob("nvidia[0-9]*")):
+        return True
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return False
+    try:
+        listed = subprocess.run([tool, "-L"], capture_output=True, timeout=GPU_PATIENCE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return listed.returncode == 0 and listed.stdout.startswith(b"GPU ")
 
 
 def told_sandbox(sandbox: SandboxState, *, takes_code: bool) -> str:
@@ -105,6 +130,16 @@ def told_sandbox(sandbox: SandboxState, *, takes_code: bool) -> str:
 def taken_formats(announcement: WorkerAnnouncement) -> list[ExportFormat]:
     """What the worker can make, in a stable order."""
     return sorted(name for name, state in announcement.formats.items() if state.available)
+
+
+def taken_routes(announcement: WorkerAnnouncement) -> list[ExportRoute]:
+    """What the worker listens to, in a stable order: of a format with flavours, those that it can build."""
+    routes: set[ExportRoute] = set()
+    for name in taken_formats(announcement):
+        flavors = announcement.formats[name].flavors
+        able = {FLAVOR_ROUTES[flavor] for flavor, why in flavors.items() if not why}
+        routes |= able if flavors else {ExportRoute(str(name))}
+    return sorted(routes)
 
 
 class Announcer:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.events.export import ExportRequestedV1
-from contracts.keys import MODEL_FILES
+from contracts.keys import PACKAGED_MODELS
 from contracts.model_package import (
     ModelClass,
     ModelInfo,
@@ -33,7 +33,8 @@ def draft(request: ExportRequestedV1, loaded: Loaded, artefact: Artefact) -> dic
     return {
         "schema_version": 1,
         "model_info": msgspec.to_builtins(info),
-        "model_file": MODEL_FILES[request.export_format],
+        "model_file": PACKAGED_MODELS[request.export_format],
+        "precision": str(artefact.precision),
         "preprocessing": msgspec.to_builtins(artefact.preprocessing),
         "postprocessing": msgspec.to_builtins(artefact.postprocessing),
         "input_spec": msgspec.to_builtins(artefact.input_spec),
@@ -47,10 +48,12 @@ def metadata(work: Work, draft: dict[str, object], parity: ParitySummary, perfor
     loaded, artefact = work.need_loaded(), work.need_artefact()
     size = artefact.path.stat().st_size
     provenance = Provenance(
-        checkpoint_sha256=_sha256(work.checkpoint),
+        checkpoint_sha256=sha256(work.checkpoint),
         export_options=msgspec.to_builtins(work.request.options),
         optimization=msgspec.to_builtins(work.request.optimization),
         toolchain={**loaded.toolchain, **artefact.toolchain},
+        route=artefact.route,
+        rewrites=artefact.rewrites,
     )
     measured = {
         "parity": msgspec.to_builtins(parity),
@@ -77,11 +80,11 @@ def hardware() -> str:
     return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
-def _sha256(path: Path) -> str:
-    """Of a file's bytes; of a folder's sorted names and digests."""
+def sha256(path: Path) -> str:
+    """Hex digest: of a file's bytes; of a folder's sorted names and digests."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
-        listing = "".join(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        listing = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
         return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
 """What passes between the steps of a run: the loaded source, the converted artefact, and what the source predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 from contracts.errors import Permanent
 from contracts.events.export import ExportRequestedV1
 from contracts.model_package import Postprocessing, Preprocessing, TensorSpec
-from contracts.vocabulary import ExportFormat
+from contracts.vocabulary import ExportFormat, Precision, Proof
 
 Picture = npt.NDArray[np.uint8]
 """RGB, [height, width, 3]."""
@@ -21,22 +21,38 @@ Progress = Callable[[float, str], None]
 """Says how much of the running stage is done (0..1) and what is being done."""
 
 
+class Output(NamedTuple):
+    """One tensor that a model answers with: its name, and its dimensions in words."""
+
+    name: str
+    format: str
+
+
 class Found(NamedTuple):
-    """One final prediction; `box` is x1 y1 x2 y2 in pixels of the picture, None for a classification."""
+    """One final prediction, in pixels of the picture.
+
+    box        x1 y1 x2 y2; None for a classification
+    rotated    cx cy w h and the angle in radians; `box` then encloses it
+    keypoints  float32 [K, 3] x y visibility
+    mask       bool [height, width]
+    """
 
     class_id: int
     confidence: float
     box: tuple[float, float, float, float] | None = None
+    rotated: tuple[float, float, float, float, float] | None = None
+    keypoints: npt.NDArray[np.float32] | None = None
+    mask: npt.NDArray[np.bool_] | None = None
 
 
 class SourceRun(NamedTuple):
     """One picture through the source model by its framework's own way.
 
-    `tensor` is what the framework's preprocessing gave to the model, float32 [1, 3, H, W]; `output` what the model answered, float32.
+    `tensor` is what the framework's preprocessing gave to the model, float32 [1, 3, H, W]; `outputs` what the model answered, float32.
     """
 
     tensor: npt.NDArray[np.float32]
-    output: npt.NDArray[np.float32]
+    outputs: tuple[npt.NDArray[np.float32], ...]
     found: tuple[Found, ...]
     milliseconds: float
 
@@ -50,7 +66,7 @@ class Source(Protocol):
 class Loaded(Struct, frozen=True, kw_only=True):
     """A checkpoint, ready to be converted.
 
-    module          torch module in eval mode, float32 [N, 3, H, W] (as `preprocessing` makes it) -> one float32 tensor
+    module          torch module in eval mode, float32 [N, 3, H, W] (as `preprocessing` makes it) -> one float32 tensor, or several as `outputs`
     preprocessing   what the framework does to a picture, before anything is embedded in the graph
     postprocessing  what turns the module's output into predictions, with the framework's default thresholds
     """
@@ -59,8 +75,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     source: Source
     preprocessing: Preprocessing
     postprocessing: Postprocessing
-    output_name: str
-    output_format: str
+    outputs: tuple[Output, ...]
     example: torch.Tensor
     classes: tuple[str, ...]
     source_size_bytes: int
@@ -76,7 +91,10 @@ class Loaded(Struct, frozen=True, kw_only=True):
 class Artefact(Struct, frozen=True, kw_only=True):
     """A converted model on disk, with what was read back from its own file.
 
-    graph  the torch module that was converted, pre- and post-processing that travel inside included
+    graph      the torch module that was converted, pre- and post-processing that travel inside included
+    precision  the arithmetic that was asked for
+    route      the forms on the way, the source's and its own included
+    rewrites   names of the changes that made `graph` convertible
     """
 
     path: Path
@@ -91,6 +109,9 @@ class Artefact(Struct, frozen=True, kw_only=True):
     dynamic_size: bool
     batch: int = 1
     """How many pictures the artefact takes at once where the batch is fixed."""
+    precision: Precision = Precision.FP32
+    route: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ()
 
 
 class Work(Struct, frozen=True, kw_only=True):
@@ -119,9 +140,13 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 class Runtime(Protocol):
-    """An artefact in the program that its users run it with."""
+    """An artefact in the program that its users run it with, or in one that stands in for it.
+
+    `proof` is the word that equal answers of this program earn.
+    """
 
     name: str
+    proof: Proof
 
     def __call__(self, tensor: Array) -> list[Array]:
         """Outputs in the order of `Artefact.output_specs`."""
@@ -139,6 +164,11 @@ def begin(request: ExportRequestedV1, folder: Path, progress: Progress) -> Work:
     if len(given) != 1:
         raise Permanent("checkpoint_unreadable", f"one checkpoint is needed, {len(given)} files were fetched.")
     return Work(request=request, folder=folder, checkpoint=given[0], progress=progress)
+
+
+def as_tuple(answer: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """What a module answers, always as several tensors."""
+    return (answer,) if isinstance(answer, torch.Tensor) else tuple(answer)
 
 
 def threads() -> int:

@@ -28,6 +28,6 @@ def plan(request: ExportRequestedV1) -> list[Step]:
         raise Permanent("unsupported", f"export_format: nothing on this worker makes {request.export_format} models.")
     return [
         Step(ExportStage.LOAD, registry.LOADERS[request.framework], f"Loading the {request.framework} checkpoint"),
-        *(Step(ExportStage.CONVERT, entry, f"Converting to {request.export_format}") for entry in route),
+        *(Step(ExportStage.CONVERT, hop.entry, f"Converting to {hop.form}") for hop in route),
         Step(ExportStage.VERIFY, registry.VERIFIER, f"Comparing the {request.export_format} model with its source"),
     ]

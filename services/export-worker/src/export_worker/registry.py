@@ -1,7 +1,7 @@
 """Who does what: the whole matrix of loaders, converters and runtimes as data, readable without importing a toolchain."""
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.vocabulary import ExportFormat, Framework
 
@@ -38,18 +38,25 @@ SELDOM: dict[Framework, str] = {Framework.ULTRALYTICS: "export_worker.frameworks
 """What only some jobs of a framework need and takes long to import (torchvision, for classifiers)."""
 
 
-def route(target: ExportFormat) -> list[str]:
-    """Entries of the shortest chain of converters from a torch module to `target`; empty where there is none."""
-    chains: list[tuple[str, list[str]]] = [(TORCH, [])]
+class Hop(NamedTuple):
+    """One conversion: the form that it makes, and its entry."""
+
+    form: str
+    entry: str
+
+
+def route(target: ExportFormat) -> list[Hop]:
+    """The shortest chain of converters from a torch module to `target`; empty where there is none."""
+    chains: list[tuple[str, list[Hop]]] = [(TORCH, [])]
     seen = {TORCH}
     while chains:
-        form, entries = chains.pop(0)
+        form, hops = chains.pop(0)
         if form == target:
-            return entries
+            return hops
         for (source, made), entry in CONVERTERS.items():
             if source == form and made not in seen:
                 seen.add(made)
-                chains.append((made, [*entries, entry]))
+                chains.append((made, [*hops, Hop(str(made), entry)]))
     return []
 
 

@@ -6,11 +6,11 @@ import torch
 from msgspec import structs
 
 from contracts.errors import Permanent
-from contracts.export_options import ExportOptions
+from contracts.export_options import ExportOptions, OpenVinoOptions
 from contracts.model_package import Normalize, Postprocessing, Preprocessing
-from contracts.vocabulary import Decoder
+from contracts.vocabulary import Decoder, ExportFormat
 from export_worker.frameworks.checkpoints import error_line
-from export_worker.loaded import Loaded
+from export_worker.loaded import Loaded, Output, as_tuple
 
 EMBEDDED_CONFIDENCE = 0.001
 """Baked into a graph that suppresses: low, so that any higher threshold asked for later is honoured."""
@@ -32,6 +32,18 @@ class Pixels(torch.nn.Module):
         divisor = round(1 / self.scale)
         planes = planes / divisor if divisor * self.scale == 1.0 else planes * self.scale
         return planes if self.plain else (planes - self.mean) / self.std
+
+
+class Reversal(torch.nn.Module):
+    """Blue, green, red to red, green, blue; `axis` is that of the colours."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        blue, green, red = images.split(1, self.axis)
+        return torch.cat((red, green, blue), self.axis)
 
 
 def suppress(
@@ -111,16 +123,20 @@ class Graph(torch.nn.Module):
         super().__init__()
         self.pixels, self.model, self.suppression = pixels, model, suppression
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> Any:
+        """One tensor or a tuple of them; torch.jit.script knows no narrower word for that."""
         return self.suppression(self.model(self.pixels(images)))
 
 
 class Embedding:
-    """The graph for one export, with the metadata that describes it and the name of its output."""
+    """The graph for one export, with the metadata that describes it and its outputs.
 
-    def __init__(self, loaded: Loaded, options: ExportOptions, *, onnx: bool) -> None:
+    `target` is the format whose converter sees the graph: ONNX too for what is made from ONNX.
+    """
+
+    def __init__(self, loaded: Loaded, options: ExportOptions, target: ExportFormat) -> None:
         self.preprocessing, self.postprocessing = loaded.preprocessing, loaded.postprocessing
-        self.output_name, self.output_format = loaded.output_name, loaded.output_format
+        self.outputs = loaded.outputs
         self.description = ""
         pixels: torch.nn.Module = torch.nn.Identity()
         suppression: torch.nn.Module = torch.nn.Identity()
@@ -128,17 +144,25 @@ class Embedding:
         if self.embedded:
             pixels = Pixels(self.preprocessing.normalize)
             self.preprocessing = _takes_pixels(self.preprocessing)
+        if _reversed(options):
+            pixels = torch.nn.Sequential(Reversal(3 if self.embedded else 1), pixels)
+            self.preprocessing = _takes_bgr(self.preprocessing)
         if options.embed_nms and self.postprocessing.decoder is Decoder.YOLO_V8:
-            suppression = self._suppression(loaded, onnx=onnx)
+            suppression = self._suppression(loaded, onnx=target is ExportFormat.ONNX)
         elif options.embed_nms and self.postprocessing.decoder is not Decoder.YOLO_END2END:
-            raise Permanent("unsupported", "export_config.embed_nms: this model has no boxes to suppress.")
+            raise Permanent("unsupported", "export_config.embed_nms: this model has no boxes to suppress in a graph.")
         self.graph = Graph(pixels, loaded.module, suppression).eval()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the outputs, in their order."""
+        return [output.name for output in self.outputs]
 
     def _suppression(self, loaded: Loaded, *, onnx: bool) -> Suppression:
         nms = self.postprocessing.nms
         anchors = int(loaded.module(loaded.example).shape[2])
         limit = min(nms.max_detections, anchors)
-        self.output_name, self.output_format = "detections", "[batch, detection, x1 y1 x2 y2 score class]"
+        self.outputs = (Output("detections", "[batch, detection, x1 y1 x2 y2 score class]"),)
         self.description = (
             f"boxes above {EMBEDDED_CONFIDENCE}, suppressed at an IoU of {nms.iou_threshold}; rows of zeros fill up"
         )
@@ -161,19 +185,34 @@ def _takes_pixels(preprocessing: Preprocessing) -> Preprocessing:
     )
 
 
+def _reversed(options: ExportOptions) -> bool:
+    arguments = options.model_optimizer_args if isinstance(options, OpenVinoOptions) else None
+    return arguments is not None and arguments.reverse_input_channels
+
+
+def _takes_bgr(preprocessing: Preprocessing) -> Preprocessing:
+    return structs.replace(preprocessing, format=structs.replace(preprocessing.format, color_space="BGR"))
+
+
 def _suppresses(postprocessing: Postprocessing, limit: int) -> Postprocessing:
     nms = structs.replace(postprocessing.nms, embedded=True, max_detections=limit)
     return structs.replace(postprocessing, decoder=Decoder.YOLO_END2END, nms=nms)
 
 
-def dry_run(embedding: Embedding, example: torch.Tensor) -> torch.Tensor:
+def input_words(embedding: Embedding) -> tuple[str, str]:
+    """Layout and description of the graph's input, for its TensorSpec."""
+    colours = embedding.preprocessing.format.color_space
+    return ("NHWC", f"uint8 {colours} pixels") if embedding.embedded else ("NCHW", f"normalised {colours}")
+
+
+def dry_run(embedding: Embedding, example: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """One pass before a converter looks: lets the model build what it caches per input size, and shows that it takes this size.
 
     Raises Permanent("unsupported") where it does not.
     """
     try:
         with torch.inference_mode():
-            return embedding.graph(example)
+            return as_tuple(embedding.graph(example))
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         shape = list(example.shape)
         raise Permanent(

@@ -1,7 +1,7 @@
 """torch module to ONNX by torch's TorchScript-based exporter, which honours every opset from 13 to 20."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,17 @@ import torch
 from msgspec import structs
 
 from contracts.errors import Permanent
-from contracts.export_options import OnnxOptions
+from contracts.export_options import CommonOptions, OnnxOptions
 from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
+from contracts.precision import precision
 from contracts.vocabulary import ExportFormat
-from export_worker.formats.axes import DynamicAxes, dynamic_axes
-from export_worker.formats.graph import Embedding, dry_run
+from export_worker.formats.axes import DynamicAxes, dynamic_axes, size_is_fixed
+from export_worker.formats.graph import Embedding, dry_run, input_words
+from export_worker.formats.identity import identity
+from export_worker.formats.onnx_precision import lower
 from export_worker.frameworks.checkpoints import error_line
-from export_worker.loaded import Artefact, Loaded, Work
+from export_worker.loaded import Artefact, Loaded, Work, as_tuple
 from export_worker.parity.tolerances import tolerance
 from export_worker.runtimes.onnx import OnnxRuntime
 
@@ -27,27 +30,34 @@ MAX_IR_VERSION = 10
 
 
 def convert(work: Work) -> Work:
-    """Writes and checks output/model.onnx; raises Permanent for what the exporter or the options cannot do."""
-    loaded, options = work.need_loaded(), work.request.options
-    if not isinstance(options, OnnxOptions):
-        raise TypeError(f"options of {type(options).__name__} reached the ONNX converter")
-    embedding = Embedding(loaded, options, onnx=True)
-    axes = dynamic_axes(options.dynamic_axes, nhwc=embedding.embedded, output=embedding.output_name, loaded=loaded)
+    """Writes and checks output/model.onnx, or tmp/model.onnx on the way to another format.
+
+    Raises Permanent for what the exporter or the options cannot do.
+    """
+    loaded = work.need_loaded()
+    options, last = _options(work), work.request.export_format is ExportFormat.ONNX
+    embedding = Embedding(loaded, work.request.options, ExportFormat.ONNX)
+    axes = dynamic_axes(options.dynamic_axes, embedding, loaded)
     if axes.size and options.embed_nms:
         raise Permanent(
             "unsupported", "export_config.embed_nms: suppression in the graph needs a fixed height and width."
         )
-    if axes.size and loaded.set_dynamic_size is not None:
-        loaded.set_dynamic_size()
-    path = work.output / MODEL_FILES[ExportFormat.ONNX]
+    path = (work.output if last else work.folder / "tmp") / MODEL_FILES[ExportFormat.ONNX]
+    path.parent.mkdir(exist_ok=True)
     work.progress(0.1, f"Writing ONNX with opset {options.opset_version}")
     example = embedding.example(loaded, options.batch_size)
     expected = dry_run(embedding, example)
-    _export(embedding, example, path, options, axes.named(INPUT, embedding.output_name))
+    _export(embedding, example, path, options, axes.named(INPUT))
     work.progress(0.8, "Checking the ONNX file")
     if axes.size:
         check_other_size(path, embedding, loaded, axes)
-    _finish(path, options, tuple(expected.shape), axes.output)
+    told = identity(work, embedding) if last else {}
+    _finish(
+        path, options, {name: tuple(one.shape) for name, one in zip(embedding.names, expected, strict=True)}, axes, told
+    )
+    arithmetic = precision(work.request.options, work.request.optimization)
+    if last:
+        lower(path, arithmetic, work.request.optimization)
     input_spec, output_specs = _specs(path, embedding)
     artefact = Artefact(
         path=path,
@@ -61,8 +71,18 @@ def convert(work: Work) -> Work:
         dynamic_batch=axes.batch,
         dynamic_size=axes.size,
         batch=options.batch_size,
+        precision=arithmetic,
+        route=("torch", "onnx"),
     )
     return structs.replace(work, artefact=artefact)
+
+
+def _options(work: Work) -> OnnxOptions:
+    """The request's own, or those that its two-stage format has in common with ONNX."""
+    options = work.request.options
+    if isinstance(options, OnnxOptions):
+        return options
+    return OnnxOptions(**{name: getattr(options, name) for name in CommonOptions.__struct_fields__})
 
 
 def _export(
@@ -73,7 +93,7 @@ def _export(
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 embedding.graph, (example,), str(path), dynamo=False, opset_version=options.opset_version,
-                input_names=[INPUT], output_names=[embedding.output_name], dynamic_axes=axes,
+                input_names=[INPUT], output_names=embedding.names, dynamic_axes=axes,
                 do_constant_folding=options.optimize_for_inference,
             )  # fmt: skip
     except torch.onnx.errors.UnsupportedOperatorError as error:
@@ -96,26 +116,25 @@ def check_other_size(path: Path, embedding: Embedding, loaded: Loaded, axes: Dyn
     tensor = tensor.to(example.dtype)
     try:
         with torch.inference_mode():
-            expected = embedding.graph(tensor).numpy()
-        made = OnnxRuntime(path)(tensor.numpy())[0]
+            expected = [answer.numpy() for answer in as_tuple(embedding.graph(tensor))]
+        made = OnnxRuntime(path)(tensor.numpy())
     except Exception as error:  # torch and ONNX Runtime raise whatever the first operator that minds the size raises
-        raise _size_is_fixed(height, width, error_line(error)) from error
+        raise size_is_fixed(height, width, error_line(error)) from error
     limits = tolerance(ExportFormat.ONNX)
-    allowed = max(limits.relative * float(np.abs(expected).max()), limits.absolute)
-    if made.shape != expected.shape or not float(np.abs(made - expected).max()) <= allowed:
-        raise _size_is_fixed(height, width, f"at {list(size)} the file answers something else than the source")
+    for wanted, got in zip(expected, made, strict=True):
+        allowed = max(limits.relative * float(np.abs(wanted).max()), limits.absolute)
+        if got.shape != wanted.shape or not float(np.abs(got - wanted).max()) <= allowed:
+            raise size_is_fixed(height, width, f"at {list(size)} the file answers something else than the source")
 
 
-def _size_is_fixed(height: int, width: int, reason: str) -> Permanent:
-    return Permanent(
-        "unsupported",
-        f"export_config.dynamic_axes.input: this model takes only {height}x{width} pixels: {reason}.",
-        hint='What works: {"input": [0], "output": [0]}.',
-    )
-
-
-def _finish(path: Path, options: OnnxOptions, shape: tuple[int, ...], dynamic: Collection[int]) -> None:
-    """Check the file and its opset, bound its IR version, write the output dimensions that the exporter lost track of."""
+def _finish(
+    path: Path,
+    options: OnnxOptions,
+    shapes: Mapping[str, tuple[int, ...]],
+    axes: DynamicAxes,
+    told: Mapping[str, str],
+) -> None:
+    """Check the file and its opset, bound its IR version, write the dimensions that the exporter lost track of and what it says of itself."""
     model = onnx.load(str(path), load_external_data=False)
     opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
     if opset != options.opset_version:
@@ -123,9 +142,11 @@ def _finish(path: Path, options: OnnxOptions, shape: tuple[int, ...], dynamic: C
             "conversion_failed", f"opset {options.opset_version} was asked for, the exporter wrote {opset}."
         )
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
-    for axis, dimension in enumerate(model.graph.output[0].type.tensor_type.shape.dim):
-        if axis not in dynamic and not dimension.HasField("dim_value"):
-            dimension.dim_value = shape[axis]
+    for output in model.graph.output:
+        for axis, dimension in enumerate(output.type.tensor_type.shape.dim):
+            if axis not in axes.outputs[output.name] and not dimension.HasField("dim_value"):
+                dimension.dim_value = shapes[output.name][axis]
+    onnx.helper.set_model_props(model, dict(told))
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -138,8 +159,9 @@ def _finish(path: Path, options: OnnxOptions, shape: tuple[int, ...], dynamic: C
 def _specs(path: Path, embedding: Embedding) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
     """The tensors that the finished file declares."""
     graph = onnx.load(str(path), load_external_data=False).graph
-    layout, pixels = ("NHWC", "uint8 RGB pixels") if embedding.embedded else ("NCHW", "normalised RGB")
-    outputs = tuple(_spec(value, embedding.output_format, embedding.description) for value in graph.output)
+    layout, pixels = input_words(embedding)
+    formats = dict(embedding.outputs)
+    outputs = tuple(_spec(value, formats[value.name], embedding.description) for value in graph.output)
     return _spec(graph.input[0], layout, pixels), outputs
 
 

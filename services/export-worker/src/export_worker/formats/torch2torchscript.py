@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ from contracts.export_options import TorchScriptOptions
 from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.vocabulary import ExportFormat
-from export_worker.formats.graph import Embedding, dry_run
+from export_worker.formats.graph import Embedding, dry_run, input_words
 from export_worker.frameworks.checkpoints import error_line
-from export_worker.loaded import Artefact, Work
+from export_worker.loaded import Artefact, Work, as_tuple
 
 INPUT = "images"
 WRITERS_OWN = frozenset({"version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment"})
@@ -26,7 +27,7 @@ def convert(work: Work) -> Work:
     loaded, options = work.need_loaded(), work.request.options
     if not isinstance(options, TorchScriptOptions):
         raise TypeError(f"options of {type(options).__name__} reached the TorchScript converter")
-    embedding = Embedding(loaded, options, onnx=False)
+    embedding = Embedding(loaded, options, ExportFormat.TORCHSCRIPT)
     example = embedding.example(loaded, options.batch_size)
     expected = dry_run(embedding, example)
     work.progress(0.2, f"TorchScript by {options.method}")
@@ -40,12 +41,13 @@ def convert(work: Work) -> Work:
         graph=embedding.graph,
         preprocessing=embedding.preprocessing,
         postprocessing=embedding.postprocessing,
-        input_spec=_input_spec(example, nhwc=embedding.embedded, dynamic=dynamic),
-        output_specs=(_output_spec(path, example, embedding, expected, dynamic=dynamic),),
+        input_spec=input_spec(example, embedding, dynamic=dynamic),
+        output_specs=_output_specs(path, example, embedding, expected, dynamic=dynamic),
         toolchain={"torch": str(torch.__version__)},
         dynamic_batch=dynamic,
         dynamic_size=False,
         batch=options.batch_size,
+        route=("torch", "torchscript"),
     )
     return structs.replace(work, artefact=artefact)
 
@@ -92,32 +94,37 @@ def _takes_other_batches(path: Path, embedding: Embedding, example: torch.Tensor
             wanted = embedding.graph(larger)
     except RuntimeError:
         return False
-    return bool(made.shape == wanted.shape and torch.allclose(made, wanted, rtol=1e-4, atol=1e-4))
+    pairs = zip(as_tuple(made), as_tuple(wanted), strict=True)
+    return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)
 
 
-def _input_spec(example: torch.Tensor, *, nhwc: bool, dynamic: bool) -> TensorSpec:
-    shape = tuple(example.shape)
+def input_spec(example: torch.Tensor, embedding: Embedding, *, dynamic: bool) -> TensorSpec:
+    """As the example that was converted; -1 for a dynamic batch."""
+    layout, description = input_words(embedding)
     return TensorSpec(
         name=INPUT,
-        shape=(-1 if dynamic else shape[0], *shape[1:]),
+        shape=(-1 if dynamic else example.shape[0], *example.shape[1:]),
         dtype=str(example.dtype).removeprefix("torch."),
-        format="NHWC" if nhwc else "NCHW",
-        description="uint8 RGB pixels" if nhwc else "normalised RGB",
+        format=layout,
+        description=description,
     )
 
 
-def _output_spec(
-    path: Path, example: torch.Tensor, embedding: Embedding, expected: torch.Tensor, *, dynamic: bool
-) -> TensorSpec:
+def _output_specs(
+    path: Path, example: torch.Tensor, embedding: Embedding, expected: Sequence[torch.Tensor], *, dynamic: bool
+) -> tuple[TensorSpec, ...]:
     """As the saved program answers; raises Permanent("conversion_failed") if that is not what the source answers."""
     with torch.inference_mode():
-        output = torch.jit.load(str(path), map_location="cpu")(example)
-    if not isinstance(output, torch.Tensor) or output.shape != expected.shape:
+        made = as_tuple(torch.jit.load(str(path), map_location="cpu")(example))
+    if [one.shape for one in made] != [one.shape for one in expected]:
         raise Permanent("conversion_failed", "the saved program answers with another number or shape of tensors.")
-    return TensorSpec(
-        name=embedding.output_name,
-        shape=(-1 if dynamic else output.shape[0], *output.shape[1:]),
-        dtype=str(output.dtype).removeprefix("torch."),
-        format=embedding.output_format,
-        description=embedding.description,
+    return tuple(
+        TensorSpec(
+            name=output.name,
+            shape=(-1 if dynamic else one.shape[0], *one.shape[1:]),
+            dtype=str(one.dtype).removeprefix("torch."),
+            format=output.format,
+            description=embedding.description,
+        )
+        for output, one in zip(embedding.outputs, made, strict=True)
     )

@@ -20,7 +20,7 @@ from export_worker.frameworks import processors
 from export_worker.frameworks.archive import unpack
 from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, sniff
 from export_worker.frameworks.classification import TOP_K, classification
-from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
+from export_worker.loaded import Found, Loaded, Output, Picture, SourceRun, Work
 
 WEIGHTS = ("*.safetensors", "*.bin")
 MAX_UNPACKED_FACTOR = 4
@@ -55,8 +55,7 @@ def load(work: Work) -> Work:
         source=ProcessorSource(module, processor),
         preprocessing=preprocessing,
         postprocessing=classification(),
-        output_name="logits",
-        output_format="[batch, class]",
+        outputs=(Output("logits", "[batch, class]"),),
         example=torch.zeros(1, 3, *preprocessing.resize.size),
         classes=classes,
         source_size_bytes=size_bytes,
@@ -93,7 +92,7 @@ class ProcessorSource:
         scores = logits.softmax(-1)[0]
         best = scores.topk(min(TOP_K, len(scores)))
         found = tuple(Found(int(i), float(s)) for s, i in zip(best.values, best.indices, strict=True))
-        return SourceRun(tensor.numpy(), logits.numpy(), found, milliseconds)
+        return SourceRun(tensor.numpy(), (logits.numpy(),), found, milliseconds)
 
 
 def _folder(work: Work) -> Path:

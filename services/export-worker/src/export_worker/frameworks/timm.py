@@ -19,7 +19,7 @@ from contracts.vocabulary import Framework
 from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, image_size, sniff
 from export_worker.frameworks.classification import TOP_K, classification
 from export_worker.frameworks.transforms import read_transforms
-from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
+from export_worker.loaded import Found, Loaded, Output, Picture, SourceRun, Work
 
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Where training scripts put the weights, averaged ones first, as timm itself looks for them."""
@@ -47,8 +47,7 @@ def load(work: Work) -> Work:
         source=source,
         preprocessing=read_transforms(source.transform, Framework.TIMM),
         postprocessing=classification(),
-        output_name="logits",
-        output_format="[batch, class]",
+        outputs=(Output("logits", "[batch, class]"),),
         example=torch.zeros(1, 3, *size),
         classes=names,
         source_size_bytes=work.checkpoint.stat().st_size,
@@ -72,7 +71,7 @@ class ClassifierSource:
         scores = logits.softmax(-1)[0]
         best = scores.topk(min(TOP_K, len(scores)))
         found = tuple(Found(int(i), float(s)) for s, i in zip(best.values, best.indices, strict=True))
-        return SourceRun(tensor.numpy(), logits.numpy(), found, milliseconds)
+        return SourceRun(tensor.numpy(), (logits.numpy(),), found, milliseconds)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -33,7 +33,7 @@ from contracts.model_package import (
 )
 from contracts.vocabulary import Decoder, Framework, Kernel, ResizeMethod, TaskType
 from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, image_size, sniff
-from export_worker.loaded import Found, Loaded, Picture, SourceRun, Work
+from export_worker.loaded import Found, Loaded, Output, Picture, SourceRun, Work
 
 TASKS = {
     "detect": TaskType.OBJECT_DETECTION,
@@ -65,8 +65,7 @@ def load(work: Work) -> Work:
         source=source,
         preprocessing=source.preprocessing(stride),
         postprocessing=source.postprocessing(),
-        output_name=source.output_name,
-        output_format=source.output_format,
+        outputs=source.outputs,
         example=torch.zeros(1, 3, *size),
         classes=names,
         source_size_bytes=size_bytes,
@@ -161,13 +160,15 @@ class UltralyticsSource:
     def _after(self, module: Any, inputs: tuple[Any, ...], output: Any) -> None:
         self._seen["milliseconds"] = (time.perf_counter() - self._seen["start"]) * 1000
         raw = output[0] if isinstance(output, (tuple, list)) else output
-        self._seen["output"] = raw.clone()
+        self._seen["outputs"] = (raw.clone(),)
 
     def __call__(self, picture: Picture, confidence: float, iou: float) -> SourceRun:
         self.predictor.args.conf, self.predictor.args.iou = confidence, iou
         (result,) = self.predictor(np.ascontiguousarray(picture[..., ::-1]))
         tensor = self._seen["tensor"].numpy().copy()
-        return SourceRun(tensor, self._seen["output"].numpy(), _found(result), self._seen["milliseconds"])
+        return SourceRun(
+            tensor, tuple(one.numpy() for one in self._seen["outputs"]), _found(result), self._seen["milliseconds"]
+        )
 
     def module(self) -> torch.nn.Module:
         """A copy of the fused model in Ultralytics' export mode: one plain output."""
@@ -213,14 +214,12 @@ class UltralyticsSource:
         return Postprocessing(decoder=decoder, nms=nms, output_format=box)
 
     @property
-    def output_name(self) -> str:
-        return "probabilities" if self.task == "classify" else "detections" if self.end2end else "output0"
-
-    @property
-    def output_format(self) -> str:
+    def outputs(self) -> tuple[Output, ...]:
         if self.task == "classify":
-            return "[batch, class]"
-        return "[batch, detection, x1 y1 x2 y2 score class]" if self.end2end else "[batch, cx cy w h + scores, anchor]"
+            return (Output("probabilities", "[batch, class]"),)
+        if self.end2end:
+            return (Output("detections", "[batch, detection, x1 y1 x2 y2 score class]"),)
+        return (Output("output0", "[batch, cx cy w h + scores, anchor]"),)
 
 
 def _found(result: Any) -> tuple[Found, ...]:

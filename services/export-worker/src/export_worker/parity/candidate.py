@@ -1,5 +1,6 @@
 """The artefact on its own runtime, behind the pre- and post-processing that its package carries, and its trials against the source."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ class Trial(NamedTuple):
     tensor: Array
     geometry: Geometry
     source: SourceRun
-    expected: Array
-    """The source's output as the artefact's graph would give it."""
+    expected: tuple[Array, ...]
+    """The source's outputs as the artefact's graph would give them."""
     outputs: list[Array]
     found: tuple[Found, ...]
     milliseconds: float
@@ -38,7 +39,7 @@ class Candidate:
             return self.runtime(tensor)
         return [output[:1] for output in self.runtime(np.repeat(tensor, self.artefact.batch, axis=0))]
 
-    def predict(self, outputs: list[Array], geometry: Geometry, confidence: float) -> tuple[Found, ...]:
+    def predict(self, outputs: Sequence[Array], geometry: Geometry, confidence: float) -> tuple[Found, ...]:
         named = dict(zip(self.names, outputs, strict=True))
         asked = confidence if self.pipeline.post.detects else None
         found = self.pipeline.postprocess(named, geometry, confidence=asked)
@@ -51,13 +52,15 @@ class Candidate:
             made: Array = pixels(torch.from_numpy(tensor.copy())).numpy()
         return made
 
-    def expected(self, raw: Array) -> Array:
+    def expected(self, raw: Sequence[Array]) -> tuple[Array, ...]:
+        """The source's own outputs as the graph's suppression would give them."""
+        if not self.artefact.postprocessing.nms.embedded:
+            return tuple(raw)
         with torch.inference_mode():
-            made: Array = self.artefact.graph.suppression(torch.from_numpy(raw)).numpy()
-        return made
+            return (self.artefact.graph.suppression(torch.from_numpy(raw[0])).numpy(),)
 
     def pool(self, source: SourceRun) -> Array | None:
         """Every box before the suppression that the graph contains; None where it contains none."""
         if not self.artefact.postprocessing.nms.embedded:
             return None
-        return candidates(source.output[0].astype(np.float64))
+        return candidates(source.outputs[0][0].astype(np.float64))

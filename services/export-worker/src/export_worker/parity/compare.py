@@ -1,81 +1,119 @@
-"""Output tensors of two models: largest and mean difference and cosine, part by part, rows of a set matched as a set."""
+"""Output tensors of two models: largest and mean difference and cosine, output by output and part by part, sets matched as sets."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from contracts.model_package import OutputParity
 from contracts.vocabulary import Decoder
-from export_worker.parity.rowsets import align
+from export_worker.loaded import Array
+from export_worker.parity.rowsets import align, nearest_rows
 from export_worker.parity.tolerances import Tolerance
 
 Floats = npt.NDArray[np.float64]
+Parts = tuple[tuple[str, slice], ...]
 
-PARTS: dict[Decoder, tuple[tuple[str, slice], ...]] = {
-    # boxes are in pixels and scores below one: each is held to its own scale
-    Decoder.YOLO_V8: ((" boxes", slice(0, 4)), (" scores", slice(4, None))),
-    Decoder.YOLO_END2END: ((" boxes", slice(0, 4)), (" scores", slice(4, 5)), (" classes", slice(5, 6))),
+WHOLE: Parts = (("", slice(None)),)
+BOXES_SCORES: Parts = ((" boxes", slice(0, 4)), (" scores", slice(4, None)))
+ROWS: Parts = ((" boxes", slice(0, 4)), (" scores", slice(4, 5)), (" classes", slice(5, 6)))
+PARTS: dict[Decoder, tuple[Parts, ...]] = {
+    # of each output along its axis 1: boxes are in pixels and scores below one, each is held to its own scale
+    Decoder.YOLO_V8: (BOXES_SCORES,),
+    Decoder.YOLO_V8_SEGMENT: (BOXES_SCORES, WHOLE),
+    Decoder.YOLO_V8_POSE: (BOXES_SCORES,),
+    Decoder.YOLO_V8_OBB: (BOXES_SCORES,),
+    Decoder.YOLO_END2END: (ROWS,),
+    Decoder.YOLO_END2END_SEGMENT: ((*ROWS, (" coefficients", slice(6, None))), WHOLE),
+    Decoder.YOLO_END2END_POSE: ((*ROWS, (" keypoints", slice(6, None))),),
+    Decoder.YOLO_END2END_OBB: ((*ROWS, (" angles", slice(6, 7))),),
 }
+ROW_SETS = frozenset(decoder for decoder in Decoder if decoder.startswith("yolo_end2end"))
+"""Rows [N, K, components], best first: several with almost equal scores may come in either order."""
+QUERY_SETS = frozenset({Decoder.DETR_SOFTMAX, Decoder.DETR_SIGMOID})
+"""Queries [N, Q, …] in all outputs alike, without any order."""
+
+
+class Difference:
+    """Collects one part of one output over all inputs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.max_abs = self.scale = self.total = 0.0
+        self.count = 0
+        self.products = np.zeros(3)
+
+    def add(self, x: Floats, y: Floats) -> float:
+        difference = np.abs(x - y)
+        largest = float(difference.max(initial=0.0))
+        self.max_abs = max(self.max_abs, largest)
+        self.scale = max(self.scale, float(np.abs(x).max(initial=0.0)))
+        self.total += float(difference.sum())
+        self.count += difference.size
+        self.products += [float((x * y).sum()), float((x * x).sum()), float((y * y).sum())]
+        return largest
+
+    def result(self, limits: Tolerance) -> OutputParity:
+        dot, own, other = self.products
+        norm = float(np.sqrt(own * other))
+        return OutputParity(
+            name=self.name,
+            max_abs=self.max_abs,
+            mean_abs=self.total / max(self.count, 1),
+            cosine=float(dot) / norm if norm > 0 else 1.0,
+            max_abs_allowed=max(limits.relative * self.scale, limits.absolute),
+        )
 
 
 class Comparison:
-    """Collects one output over all inputs."""
+    """Collects all outputs over all inputs."""
 
-    def __init__(self, name: str, decoder: Decoder, tolerance: Tolerance) -> None:
-        self.name, self.decoder, self.tolerance = name, decoder, tolerance
-        self.parts = PARTS.get(decoder, (("", slice(None)),))
-        self.max_abs = [0.0] * len(self.parts)
-        self.scale = [0.0] * len(self.parts)
-        self.total = [0.0] * len(self.parts)
-        self.count = [0] * len(self.parts)
-        self.products = [np.zeros(3) for _ in self.parts]
+    def __init__(self, names: Sequence[str], decoder: Decoder, tolerance: Tolerance) -> None:
+        self.names, self.decoder, self.tolerance = list(names), decoder, tolerance
+        parts = PARTS.get(decoder, (WHOLE,) * len(self.names))
+        self.parts = [
+            [(Difference(f"{name}{label}"), part) for label, part in each]
+            for name, each in zip(self.names, parts, strict=True)
+        ]
         self.bad = self.source_is_broken = False
         self.flipped = self.rows = 0
 
-    def add(
-        self, source: npt.NDArray[np.generic], artefact: npt.NDArray[np.generic], pool: Floats | None = None
-    ) -> float:
-        """One input's output of both, batch 1; the largest difference found, inf if not even comparable.
+    def add(self, source: Sequence[Array], artefact: Sequence[Array], pool: Floats | None = None) -> dict[str, float]:
+        """One input's outputs of both, batch 1; the largest difference of each, inf if they are not even comparable.
 
         `pool`: where the graph suppresses, every box that the source had before (see `rowsets`).
         """
-        self.source_is_broken |= not np.isfinite(source).all()
-        if source.shape != artefact.shape or not np.isfinite(artefact).all():
+        self.source_is_broken |= not all(np.isfinite(one).all() for one in source)
+        shapes = [one.shape for one in source], [one.shape for one in artefact]
+        if shapes[0] != shapes[1] or not all(np.isfinite(one).all() for one in artefact):
             self.bad = True
-            return float("inf")
-        a, b = self._rows(source.astype(np.float64), artefact.astype(np.float64), pool)
-        worst = 0.0
-        for index, (_, part) in enumerate(self.parts):
-            x, y = (a[:, part], b[:, part]) if len(self.parts) > 1 else (a, b)
-            difference = np.abs(x - y)
-            largest = float(difference.max(initial=0.0))
-            worst = max(worst, largest)
-            self.max_abs[index] = max(self.max_abs[index], largest)
-            self.scale[index] = max(self.scale[index], float(np.abs(x).max(initial=0.0)))
-            self.total[index] += float(difference.sum())
-            self.count[index] += difference.size
-            self.products[index] += [float((x * y).sum()), float((x * x).sum()), float((y * y).sum())]
+            return dict.fromkeys(self.names, float("inf"))
+        a, b = self._ordered(
+            [one.astype(np.float64) for one in source], [one.astype(np.float64) for one in artefact], pool
+        )
+        worst = {}
+        for name, parts, x, y in zip(self.names, self.parts, a, b, strict=True):
+            worst[name] = max(difference.add(_part(x, part), _part(y, part)) for difference, part in parts)
         return worst
 
-    def _rows(self, source: Floats, artefact: Floats, pool: Floats | None) -> tuple[Floats, Floats]:
-        """Axis 1 becomes the component axis; rows of a set are brought into the same order."""
-        if self.decoder is not Decoder.YOLO_END2END:
-            return source, artefact
-        aligned = align(source[0], artefact[0], self.tolerance, pool)
-        self.flipped += aligned.flipped
-        self.rows += aligned.rows
-        return aligned.source.T[None], aligned.artefact.T[None]
+    def _ordered(
+        self, source: list[Floats], artefact: list[Floats], pool: Floats | None
+    ) -> tuple[list[Floats], list[Floats]]:
+        """Sets in the same order, and their components on axis 1."""
+        if self.decoder in ROW_SETS:
+            aligned = align(source[0][0], artefact[0][0], self.tolerance, pool)
+            self.flipped += aligned.flipped
+            self.rows += aligned.rows
+            return [aligned.source.T[None], *source[1:]], [aligned.artefact.T[None], *artefact[1:]]
+        if self.decoder in QUERY_SETS:
+            order = nearest_rows(*(np.concatenate([one[0] for one in outputs], 1) for outputs in (source, artefact)))
+            return source, [one[:, order] for one in artefact]
+        return source, artefact
 
     def result(self) -> tuple[OutputParity, ...]:
-        """One entry per part."""
-        return tuple(self._entry(index) for index in range(len(self.parts)))
+        """One entry per part of each output."""
+        return tuple(difference.result(self.tolerance) for parts in self.parts for difference, _ in parts)
 
-    def _entry(self, index: int) -> OutputParity:
-        dot, own, other = self.products[index]
-        norm = float(np.sqrt(own * other))
-        return OutputParity(
-            name=f"{self.name}{self.parts[index][0]}",
-            max_abs=self.max_abs[index],
-            mean_abs=self.total[index] / max(self.count[index], 1),
-            cosine=float(dot) / norm if norm > 0 else 1.0,
-            max_abs_allowed=max(self.tolerance.relative * self.scale[index], self.tolerance.absolute),
-        )
+
+def _part(values: Floats, part: slice) -> Floats:
+    return values if part == slice(None) else values[:, part]

@@ -53,7 +53,11 @@ def _output_failures(comparison: Comparison, batch: float | None, unstable: floa
         found.append(Failure(what="the source model's own output: NaN or infinity", measured=float("inf"), allowed=0.0))
     if comparison.bad:
         found.append(
-            Failure(what=f"{comparison.name}: NaN, infinity or another shape", measured=float("inf"), allowed=0.0)
+            Failure(
+                what=f"{', '.join(comparison.names)}: NaN, infinity or another shape",
+                measured=float("inf"),
+                allowed=0.0,
+            )
         )
     for part in comparison.result():
         if not part.max_abs <= part.max_abs_allowed:
@@ -63,11 +67,17 @@ def _output_failures(comparison: Comparison, batch: float | None, unstable: floa
                 Failure(what=f"{part.name}, cosine", measured=part.cosine, allowed=comparison.tolerance.cosine)
             )
     if batch == float("inf"):
-        found.append(Failure(what=f"{comparison.name}: a batch gives another shape", measured=batch, allowed=0.0))
+        found.append(
+            Failure(what=f"{', '.join(comparison.names)}: a batch gives another shape", measured=batch, allowed=0.0)
+        )
     flipped = comparison.flipped / max(comparison.rows, 1)
     allowed = max(1 - comparison.tolerance.matched, 2 * unstable)
     if flipped > allowed:
-        found.append(Failure(what=f"{comparison.name}: boxes suppressed otherwise", measured=flipped, allowed=allowed))
+        found.append(
+            Failure(
+                what=f"{', '.join(comparison.names)}: boxes suppressed otherwise", measured=flipped, allowed=allowed
+            )
+        )
     return found
 
 
@@ -86,13 +96,13 @@ def _prediction_failures(matches: Sequence[Match], limits: Tolerance) -> list[Fa
 
 
 def summary(
-    comparison: Comparison, inputs: Sequence[InputReport], matches: Sequence[Match], *, failed: bool
+    comparison: Comparison, inputs: Sequence[InputReport], matches: Sequence[Match], proof: Proof
 ) -> ParitySummary:
     """What metadata.json, the API and the README say."""
     overlaps = [m.min_iou for m in matches if m.min_iou is not None]
     pixels = [m.max_pixels for m in matches if m.max_pixels is not None]
     return ParitySummary(
-        proof=Proof.FAILED if failed else Proof.VERIFIED,
+        proof=proof,
         inputs=len(inputs),
         non_square_inputs=sum(each.height != each.width for each in inputs),
         outputs=comparison.result(),

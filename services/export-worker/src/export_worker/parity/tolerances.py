@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from contracts.vocabulary import ExportFormat
+from contracts.vocabulary import ExportFormat, Precision
 
 
 class Tolerance(Struct, frozen=True, kw_only=True):
@@ -28,9 +28,9 @@ class Tolerance(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-FP32 = "fp32"
+FP32 = Precision.FP32
 
-TOLERANCES: dict[tuple[ExportFormat, str], Tolerance] = {
+TOLERANCES: dict[tuple[ExportFormat, Precision], Tolerance] = {
     (ExportFormat.ONNX, FP32): Tolerance(
         input=2e-6, relative=1e-4, absolute=1e-5, cosine=0.99999, confidence=1e-3, iou=0.99, pixels=0.1, matched=0.99,
         reason="The same float32 arithmetic, summed in another order and with fused operators: about 1e-6 of an output's "
@@ -44,6 +44,6 @@ TOLERANCES: dict[tuple[ExportFormat, str], Tolerance] = {
 }  # fmt: skip
 
 
-def tolerance(export_format: ExportFormat, precision: str = FP32) -> Tolerance:
+def tolerance(export_format: ExportFormat, precision: Precision = FP32) -> Tolerance:
     """The row of the table."""
     return TOLERANCES[export_format, precision]

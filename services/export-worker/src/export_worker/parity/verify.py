@@ -31,7 +31,7 @@ ROUNDING = 1e-6
 def verify(work: Work) -> Work:
     """Writes the parity report, golden vectors and metadata; raises Permanent("parity_failed") naming the first difference."""
     loaded, artefact = work.need_loaded(), work.need_artefact()
-    limits = tolerance(work.request.export_format)
+    limits = tolerance(work.request.export_format, artefact.precision)
     runtime: Runtime = registry.resolve(registry.RUNTIMES[work.request.export_format])(artefact)
     draft = describe.draft(work.request, loaded, artefact)
     candidate = Candidate(loaded, artefact, runtime, Pipeline.from_metadata(draft))
@@ -59,7 +59,7 @@ def _trials(work: Work, candidate: Candidate) -> list[Trial]:
         milliseconds = (time.perf_counter() - start) * 1000
         finite = all(np.isfinite(output).all() for output in outputs)
         found = candidate.predict(outputs, geometry, LOW_CONFIDENCE) if finite else ()
-        expected = candidate.expected(source.output)
+        expected = candidate.expected(source.outputs)
         trials.append(Trial(picture, tensor, geometry, source, expected, outputs, found, milliseconds))
         if index % 4 == 3:
             work.progress(0.9 * (index + 1) / len(everything), f"{index + 1} of {len(everything)} pictures compared")
@@ -67,7 +67,7 @@ def _trials(work: Work, candidate: Candidate) -> list[Trial]:
 
 
 def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: Tolerance) -> ParityReport:
-    comparison = Comparison(candidate.names[0], candidate.artefact.postprocessing.decoder, limits)
+    comparison = Comparison(candidate.names, candidate.artefact.postprocessing.decoder, limits)
     matches = [_match(candidate, trial, limits) for trial in trials]
     inputs = [
         _input_report(index, trial, candidate, comparison, matched)
@@ -76,7 +76,7 @@ def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: To
     batch = _batch_difference(candidate, trials, comparison)
     unstable = _instability(candidate, trials, limits) if comparison.flipped else 0.0
     failures = gate.failures(comparison, inputs, matches, limits, batch, unstable)
-    summary = gate.summary(comparison, inputs, matches, failed=bool(failures))
+    summary = gate.summary(comparison, inputs, matches, Proof.FAILED if failures else candidate.runtime.proof)
     worst = gate.worst_input(inputs)
     return ParityReport(
         proof=summary.proof,
@@ -101,9 +101,11 @@ def _match(candidate: Candidate, trial: Trial, limits: Tolerance) -> Match:
     difference comes from rounding near a tie (the tensors themselves have a limit of their own), else from the post-processing.
     """
     direct = _compare(candidate, trial.source.found, trial.found, limits)
-    if direct.matched + direct.edge >= max(direct.source, direct.artefact) or not np.isfinite(trial.expected).all():
+    if direct.matched + direct.edge >= max(direct.source, direct.artefact) or not all(
+        np.isfinite(one).all() for one in trial.expected
+    ):
         return direct
-    replayed = candidate.predict([trial.expected], trial.geometry, LOW_CONFIDENCE)
+    replayed = candidate.predict(trial.expected, trial.geometry, LOW_CONFIDENCE)
     same = _compare(candidate, trial.source.found, replayed, limits)
     if same.matched + same.edge < max(same.source, same.artefact):
         return direct
@@ -126,10 +128,12 @@ def _compare(candidate: Candidate, source: Sequence[Found], other: Sequence[Foun
 def _instability(candidate: Candidate, trials: Sequence[Trial], limits: Tolerance) -> float:
     """The fraction of boxes that the source's own suppression decides otherwise when its output is off by rounding."""
     rng = np.random.default_rng(0)
-    nudged = Comparison("", candidate.artefact.postprocessing.decoder, limits)
+    nudged = Comparison(candidate.names, candidate.artefact.postprocessing.decoder, limits)
     for trial in trials:
-        noise = rng.uniform(-ROUNDING, ROUNDING, trial.source.output.shape) + 1
-        moved = candidate.expected((trial.source.output * noise).astype(np.float32))
+        noisy = [
+            (one * (rng.uniform(-ROUNDING, ROUNDING, one.shape) + 1)).astype(np.float32) for one in trial.source.outputs
+        ]
+        moved = candidate.expected(noisy)
         nudged.add(trial.expected, moved, candidate.pool(trial.source))
     return nudged.flipped / max(nudged.rows, 1)
 
@@ -144,9 +148,7 @@ def _input_report(
         height=trial.picture.shape[0],
         width=trial.picture.shape[1],
         preprocessing_max_abs=float(np.abs(prepared - trial.source.tensor).max()) if same else float("inf"),
-        outputs_max_abs={
-            candidate.names[0]: comparison.add(trial.expected, trial.outputs[0], candidate.pool(trial.source))
-        },
+        outputs_max_abs=comparison.add(trial.expected, trial.outputs, candidate.pool(trial.source)),
         predictions_source=matched.source,
         predictions_artefact=matched.artefact,
         predictions_matched=matched.matched,
@@ -163,13 +165,14 @@ def _batch_difference(candidate: Candidate, trials: Sequence[Trial], comparison:
     """Three pictures in one batch against the source: an exporter that froze the batch shows here."""
     if not candidate.artefact.dynamic_batch:
         return None
-    together = candidate.runtime(np.concatenate([trial.tensor for trial in trials[:BATCH]]))[0]
-    if together.shape[0] != BATCH:
+    together = candidate.runtime(np.concatenate([trial.tensor for trial in trials[:BATCH]]))
+    if any(one.shape[0] != BATCH for one in together):
         return float("inf")
-    return max(
-        comparison.add(trial.expected, together[i : i + 1], candidate.pool(trial.source))
+    each = (
+        comparison.add(trial.expected, [one[i : i + 1] for one in together], candidate.pool(trial.source))
         for i, trial in enumerate(trials[:BATCH])
     )
+    return max(max(worst.values()) for worst in each)
 
 
 def _performance(candidate: Candidate, trials: Sequence[Trial]) -> Performance:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from contracts.errors import Permanent
 from contracts.execution import ExportRun
-from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PARITY_REPORT
+from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PACKAGED_MODELS, PARITY_REPORT
 from contracts.model_package import ModelInfo, ModelMetadata
 from contracts.vocabulary import ExportFormat, Proof
 from export_worker.fetch import Checkpoint
@@ -111,7 +111,7 @@ def _checked(metadata: ModelMetadata, run: ExportRun, checkpoint: Checkpoint, mo
         version=request.version,
     )
     told = (metadata.model_info, metadata.model_file, metadata.runtime_wrappers, metadata.files)
-    if told != (asked, model.name, {}, ()):
+    if told != (asked, PACKAGED_MODELS[request.export_format], {}, ()):
         raise _refused(METADATA, "it does not speak of this job")
     if metadata.parity.proof is Proof.FAILED:
         raise _refused(METADATA, "its proof has failed")
