@@ -39,8 +39,8 @@ def test_asyncapi_has_no_dangling_reference():
 
 def test_asyncapi_tells_every_event_its_address():
     channels = asyncapi.document()["channels"]
-    assert channels["ExportRequestedV1"]["address"] == "export.jobs.requested.v1.{export_format}"
-    assert channels["ExportRequestedV1"]["parameters"]["export_format"]["enum"][0] == "onnx"
+    assert channels["ExportRequestedV1"]["address"] == "export.jobs.requested.v1.{export_route}"
+    assert channels["ExportRequestedV1"]["parameters"]["export_route"]["enum"][0] == "onnx"
     assert len(channels) == len(EVENTS)
 
 

@@ -1,13 +1,25 @@
 """What a worker says it can do, and why not."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from contracts.vocabulary import ExportFormat, Framework
-from export_worker.announce import missing_modules, probe, taken_formats
+import pytest
+
+from contracts.vocabulary import ExportFormat, ExportRoute, Framework
+from export_worker import registry
+from export_worker.announce import NO_GPU, has_nvidia_gpu, probe, taken_formats, taken_routes
 from export_worker.sandbox.bubblewrap import SandboxState
 
 BOX = SandboxState(available=True, description="bubblewrap")
 BOTH = (ExportFormat.ONNX, ExportFormat.TORCHSCRIPT)
+RTX, TENSORRT = ExportRoute.TENSORRT_RTX, ExportRoute.TENSORRT
+
+
+@pytest.fixture
+def every_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converters and runtimes for all formats, whatever the registry holds."""
+    monkeypatch.setattr(registry, "CONVERTERS", {(registry.TORCH, name): "a:b" for name in ExportFormat})
+    monkeypatch.setattr(registry, "RUNTIMES", dict.fromkeys(ExportFormat, "a:b"))
 
 
 def without(*absent: str) -> Callable[[Iterable[str]], list[str]]:
@@ -17,12 +29,84 @@ def without(*absent: str) -> Callable[[Iterable[str]], list[str]]:
     return missing
 
 
-def test_everything_installed_means_both_formats() -> None:
-    told = probe("w", slots=2, formats=BOTH, sandbox=BOX, missing=without())
-    assert taken_formats(told) == [ExportFormat.ONNX, ExportFormat.TORCHSCRIPT]
+@pytest.mark.usefixtures("every_format")
+def test_everything_installed_and_a_gpu_mean_every_format() -> None:
+    told = probe("w", slots=2, formats=tuple(ExportFormat), sandbox=BOX, missing=without(), gpu=True)
+    assert taken_formats(told) == sorted(ExportFormat)
+    assert taken_routes(told) == sorted(ExportRoute)
     assert all(told.frameworks[name].available for name in Framework)
-    assert set(told.formats) == set(ExportFormat)
+
+
+def test_what_nothing_here_converts_is_not_taken_however_much_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "CONVERTERS", {(registry.TORCH, ExportFormat.ONNX): "a:b"})
+    told = probe("w", slots=2, formats=tuple(ExportFormat), sandbox=BOX, missing=without(), gpu=True)
+    assert taken_formats(told) == [ExportFormat.ONNX]
     assert "not available in this release" in told.formats[ExportFormat.TENSORRT].reason
+
+
+@pytest.mark.usefixtures("every_format")
+def test_without_a_gpu_engines_are_built_ahead_of_time_alone() -> None:
+    told = probe("w", slots=1, formats=tuple(ExportFormat), sandbox=BOX, missing=without(), gpu=False)
+    assert told.formats[ExportFormat.TENSORRT].available
+    assert told.formats[ExportFormat.TENSORRT].flavors == {"tensorrt": NO_GPU, "rtx": ""}
+    assert RTX in taken_routes(told)
+    assert TENSORRT not in taken_routes(told)
+
+
+@pytest.mark.usefixtures("every_format")
+def test_a_worker_with_a_gpu_and_one_builder_takes_that_flavor_alone() -> None:
+    told = probe("w", slots=1, formats=tuple(ExportFormat), sandbox=BOX, missing=without("tensorrt_rtx"), gpu=True)
+    assert told.formats[ExportFormat.TENSORRT].flavors == {
+        "tensorrt": "",
+        "rtx": "not installed on this worker: tensorrt_rtx",
+    }
+    assert TENSORRT in taken_routes(told)
+    assert RTX not in taken_routes(told)
+
+
+@pytest.mark.usefixtures("every_format")
+def test_without_any_builder_each_flavor_says_what_it_lacks() -> None:
+    gone = without("tensorrt_rtx", "tensorrt")
+    told = probe("w", slots=1, formats=tuple(ExportFormat), sandbox=BOX, missing=gone, gpu=False)
+    state = told.formats[ExportFormat.TENSORRT]
+    assert not state.available
+    assert f"tensorrt: {NO_GPU}; not installed on this worker: tensorrt" in state.reason
+    assert "rtx: not installed on this worker: tensorrt_rtx" in state.reason
+    assert not {RTX, TENSORRT} & set(taken_routes(told))
+
+
+@pytest.mark.usefixtures("every_format")
+@pytest.mark.parametrize(
+    ("absent", "lost"),
+    [
+        ("openvino", ExportFormat.OPENVINO),
+        ("coremltools", ExportFormat.COREML),
+        ("litert_torch", ExportFormat.TFLITE),
+        ("ai_edge_litert", ExportFormat.TFLITE),
+    ],
+)
+def test_a_format_without_its_toolchain_names_it(absent: str, lost: ExportFormat) -> None:
+    told = probe("w", slots=1, formats=tuple(ExportFormat), sandbox=BOX, missing=without(absent), gpu=True)
+    assert told.formats[lost].reason == f"not installed on this worker: {absent}"
+    assert taken_formats(told) == sorted(set(ExportFormat) - {lost})
+
+
+def test_a_gpu_is_seen_by_its_device_or_by_the_drivers_own_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices, tools = tmp_path / "dev", tmp_path / "bin"
+    devices.mkdir()
+    tools.mkdir()
+    (devices / "nvidiactl").touch()
+    monkeypatch.setenv("PATH", str(tools))
+    assert not has_nvidia_gpu(devices)
+    tool = tools / "nvidia-smi"
+    for script, seen in (("echo GPU 0: any", True), ("echo no devices were found", False), ("exit 9", False)):
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+        assert has_nvidia_gpu(devices) is seen
+    (devices / "nvidia0").touch()
+    assert has_nvidia_gpu(devices)
 
 
 def test_a_missing_toolchain_is_named() -> None:
@@ -56,7 +140,3 @@ def test_a_risk_that_is_accepted_is_told() -> None:
 def test_the_proven_barriers_are_told() -> None:
     state = SandboxState(available=True, description="bubblewrap", barriers={"network": ""})
     assert probe("w", slots=1, formats=BOTH, sandbox=state, missing=without()).barriers == {"network": ""}
-
-
-def test_missing_modules_are_found_without_importing() -> None:
-    assert missing_modules(("json", "no_such_module_here")) == ["no_such_module_here"]

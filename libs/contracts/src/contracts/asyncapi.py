@@ -8,14 +8,14 @@ from contracts.envelope import TYPE_PREFIX
 from contracts.events import Event, TrainingCompletedV1
 from contracts.model_package import any_json
 from contracts.subjects import EVENTS, ROUTED_BY, STREAMS, base_subject, stream_of
-from contracts.vocabulary import DeploymentType, ExportFormat
+from contracts.vocabulary import DeploymentType, ExportRoute
 
 Json = dict[str, object]
 
 VERSION: Final = "3.0.0"
 SCHEMAS: Final = "#/components/schemas/{name}"
 ROUTES: Final[dict[str, tuple[str, ...]]] = {
-    "export_format": tuple(ExportFormat),
+    "export_route": tuple(ExportRoute),
     "deployment_type": tuple(DeploymentType),
 }
 RECEIVED: Final[tuple[type[Event], ...]] = (TrainingCompletedV1,)

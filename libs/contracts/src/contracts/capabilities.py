@@ -38,6 +38,8 @@ class Availability(Struct, frozen=True, kw_only=True):
 
     available: bool
     reason: str = ""
+    flavors: dict[str, str] = {}
+    """Of a format with flavours (TensorRT): flavour -> why it cannot be made, empty where it can; one is enough to be available."""
 
 
 class WorkerAnnouncement(Struct, frozen=True, kw_only=True):

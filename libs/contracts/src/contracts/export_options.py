@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from contracts.errors import FieldError, Permanent
-from contracts.vocabulary import ExportFormat
+from contracts.vocabulary import ExportFormat, ExportRoute
 
 Batch = Annotated[int, Meta(ge=1, le=1024)]
 ImageSize = Annotated[int, Meta(ge=32, le=4096)]
@@ -93,6 +93,13 @@ OPTIONS: dict[ExportFormat, type[ExportOptions]] = {
     ExportFormat.OPENVINO: OpenVinoOptions,
     ExportFormat.TORCHSCRIPT: TorchScriptOptions,
 }
+
+
+def export_route(options: ExportOptions) -> ExportRoute:
+    """What the workers that can carry out these options listen to."""
+    if isinstance(options, TensorRtOptions) and options.flavor == "rtx":
+        return ExportRoute.TENSORRT_RTX
+    return ExportRoute(str(options.__struct_config__.tag))
 
 
 def parse_export_options(export_format: ExportFormat, raw: dict[str, object] | None) -> ExportOptions:

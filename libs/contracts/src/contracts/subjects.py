@@ -70,8 +70,8 @@ STREAMS: tuple[Stream, ...] = (
     ),
 )
 
-# type of event -> how its subject is routed: the field whose value is the last token
-ROUTED_BY: dict[type[Event], str] = {ExportRequestedV1: "export_format", DeploymentRequestedV1: "deployment_type"}
+# type of event -> how its subject is routed: the attribute whose value is the last token
+ROUTED_BY: dict[type[Event], str] = {ExportRequestedV1: "export_route", DeploymentRequestedV1: "deployment_type"}
 
 EVENTS: tuple[type[Event], ...] = (
     TrainingCompletedV1,

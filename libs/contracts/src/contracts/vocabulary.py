@@ -27,6 +27,18 @@ class ExportFormat(StrEnum):
     TORCHSCRIPT = "torchscript"
 
 
+class ExportRoute(StrEnum):
+    """Last token of the subject of a request: the format, or a flavour of it that workers of another kind make."""
+
+    ONNX = "onnx"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt_rtx"
+    COREML = "coreml"
+    TFLITE = "tflite"
+    OPENVINO = "openvino"
+    TORCHSCRIPT = "torchscript"
+
+
 class ExportStatus(StrEnum):
     PENDING = "pending"
     RUNNING = "running"

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from contracts.events import ExportCancelledV1, ExportRequestedV1
-from export_worker.announce import Announcer, probe, taken_formats
+from export_worker.announce import Announcer, probe, taken_routes
 from export_worker.launchers.subprocess import COMMAND, SubprocessLauncher
 from export_worker.launchers.warm import WarmKeeper
 from export_worker.reactions import Exports
@@ -51,13 +51,13 @@ class App:
             worker.id, slots=worker.slots, formats=worker.formats, sandbox=state, takes_code=takes_code
         )
         self._sandbox = announcement.sandbox
-        self._formats = taken_formats(announcement)
+        self._routes = taken_routes(announcement)
         self._exports = Exports(launcher, bus, store, worker.id)
         self._consumer = JobConsumer(
             bus,
             event_type=ExportRequestedV1,
-            routing=[str(name) for name in self._formats] or ["none"],
-            durable=f"export-worker-{'-'.join(self._formats) or 'none'}",
+            routing=[str(name) for name in self._routes] or ["none"],
+            durable=f"export-worker-{'-'.join(self._routes) or 'none'}",
             handler=self._exports.on_export_requested,
             on_exhausted=self._exports.on_exhausted,
             slots=worker.slots,
@@ -69,7 +69,7 @@ class App:
         )
         self._announcer = Announcer(bus, announcement, lambda: self._consumer.busy)
         warm = [name for name in worker.warm_frameworks if announcement.frameworks[name].available]
-        keep = warm if worker.warm_runs and self._formats else []
+        keep = warm if worker.warm_runs and self._routes else []
         self._warm = WarmKeeper(launcher, keep, worker.warm_delay_s)
         checks = {"bus": bus.check, "store": store.check, "sandbox": self._check_sandbox}
         self._health = HealthServer(settings.http.host, settings.http.port, checks)
@@ -92,7 +92,7 @@ class App:
         stack.push_async_callback(self._bus.stop)
         await self._bus.connect()
         stack.push_async_callback(self._launcher.stop)
-        if self._formats:
+        if self._routes:
             cancelled = replay.follow(
                 self._bus, [ExportCancelledV1], self._exports.on_export_cancelled, since=CANCELLED_SINCE
             )
@@ -107,7 +107,7 @@ class App:
         stack.push_async_callback(self._announcer.stop)
         await self._announcer.start()
         self._tell_sandbox()
-        _log.info("worker takes %s; sandbox: %s", ", ".join(self._formats) or "nothing", self._sandbox)
+        _log.info("worker takes %s; sandbox: %s", ", ".join(self._routes) or "nothing", self._sandbox)
 
     async def stop(self) -> None:
         """Take no more jobs, hand back what runs, leave no process and no announcement."""

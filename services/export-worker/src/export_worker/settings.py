@@ -18,7 +18,7 @@ Positive = Annotated[int, Meta(ge=1)]
 class WorkerSettings(Struct, frozen=True, kw_only=True):
     """What is the worker's own.
 
-    formats          what this pool of workers takes (all workers of a pool take the same)
+    formats          what this pool of workers takes, as far as its environment makes them (all workers of a pool take the same)
     slots            runs at the same time
     warm_frameworks  toolchains kept imported in a waiting run, about 0.7 GiB each
     sandbox          off: run no step in the sandbox, even where there is one
@@ -29,7 +29,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
 
     work_dir: str
     worker_id: str = ""
-    formats: tuple[ExportFormat, ...] = (ExportFormat.ONNX, ExportFormat.TORCHSCRIPT)
+    formats: tuple[ExportFormat, ...] = tuple(ExportFormat)
     slots: Annotated[int, Meta(ge=1, le=64)] = 1
     warm_frameworks: tuple[Framework, ...] = (Framework.ULTRALYTICS,)
     warm_runs: bool = True

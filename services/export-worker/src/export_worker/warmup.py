@@ -7,15 +7,27 @@ from pathlib import Path
 import onnxruntime
 import torch
 
+from contracts.vocabulary import ExportFormat
 from export_worker import registry
+from export_worker.toolchains import is_installed
 
 SIDE = 32
 
 
+def entries() -> list[str]:
+    """What can be imported here: other environments have the toolchains of other formats."""
+    able = {name for name in ExportFormat if is_installed(name)}
+    converters = [entry for (_, made), entry in registry.CONVERTERS.items() if made in able]
+    return [
+        *converters,
+        *(registry.RUNTIMES[name] for name in sorted(able & set(registry.RUNTIMES))),
+        registry.VERIFIER,
+    ]
+
+
 def warm() -> None:
-    """Imports every converter, runtime and the verifier, and takes a model of one layer through torch's exporters."""
-    entries = [*registry.CONVERTERS.values(), *registry.RUNTIMES.values(), registry.VERIFIER]
-    for entry in entries:
+    """Imports the converters and runtimes that have their toolchain here, and the verifier, and takes a model of one layer through torch's exporters."""
+    for entry in entries():
         registry.resolve(entry)
     module, example = torch.nn.Conv2d(3, 4, 3).eval(), torch.zeros(1, 3, SIDE, SIDE)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():

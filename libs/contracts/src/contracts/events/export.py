@@ -6,12 +6,12 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from contracts.errors import ErrorInfo
-from contracts.export_options import ExportOptions
+from contracts.export_options import ExportOptions, export_route
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
 from contracts.optimization import OptimizationConfig, ValidationConfig
 from contracts.preflight import Forecast
-from contracts.vocabulary import ExportFormat, ExportStage, Framework, Proof, TaskType
+from contracts.vocabulary import ExportFormat, ExportRoute, ExportStage, Framework, Proof, TaskType
 
 Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
 Attempt = Annotated[int, Meta(ge=1)]
@@ -20,7 +20,7 @@ Attempt = Annotated[int, Meta(ge=1)]
 class ExportRequestedV1(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="export.jobs.requested.v1"
 ):
-    """Everything a worker needs to make the artefact; routed by format."""
+    """Everything a worker needs to make the artefact; routed by format, and by flavour where a format has several builders."""
 
     job_id: UUID
     user_id: UUID
@@ -38,6 +38,11 @@ class ExportRequestedV1(
     optimization: OptimizationConfig = OptimizationConfig()
     validation: ValidationConfig = ValidationConfig()
     timeout_s: Annotated[int, Meta(ge=1)] = 1800
+
+    @property
+    def export_route(self) -> ExportRoute:
+        """Last token of the subject."""
+        return export_route(self.options)
 
 
 class ExportProgressedV1(Struct, frozen=True, kw_only=True, tag_field="type", tag="export.jobs.progressed.v1"):
