@@ -14,7 +14,8 @@ from ultralytics.utils.ops import scale_boxes
 
 from processing.errors import ImageError, MetadataError, OptionError
 from processing.geometry import Geometry
-from processing.pipeline import Pipeline, Prediction
+from processing.pipeline import Pipeline
+from processing.predictions import Prediction
 
 from .samples import metadata, picture
 

@@ -29,3 +29,10 @@ class OptionError(ProcessingError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__("invalid_request", f"{field}: {message}")
         self.field = field
+
+
+class AnswerError(ProcessingError):
+    """An answer too large to be given, or too long to be computed; the message says what makes it smaller."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("answer_too_large", message)

@@ -48,6 +48,20 @@ class Geometry:
         limit = np.array([width, height, width, height], np.float32)
         return np.clip((boxes - offset) / gain, np.float32(0), limit)
 
+    def points_to_source(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Keypoints float32 [N, K, 3] x y confidence from input pixels to source pixels, clamped to the picture."""
+        (height, width), (gain_y, gain_x), (top, left) = self.source, self.gain, self.offset
+        places = (points[..., :2] - np.array([left, top], np.float32)) / np.array([gain_x, gain_y], np.float32)
+        inside = np.clip(places, np.float32(0), np.array([width, height], np.float32))
+        return np.concatenate([inside, points[..., 2:]], axis=-1)
+
+    def rotated_to_source(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rotated boxes float32 [N, 5] cx cy w h angle from input pixels to source pixels; not clamped, as they could not keep their shape."""
+        (gain_y, gain_x), (top, left) = self.gain, self.offset
+        offset = np.array([left, top, 0, 0, 0], np.float32)
+        gain = np.array([gain_x, gain_y, gain_x, gain_y, 1], np.float32)
+        return (boxes - offset) / gain
+
 
 class Placement(NamedTuple):
     """The resized picture's size, and where its top left corner lies in the input; negative cuts."""

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processing import nms, spec
-from processing.decoders import CLASSIFIERS, DETECTORS, Boxes
+from processing import objects, spec
+from processing.decoders import Kind, Model
 from processing.errors import ImageError, MetadataError, OptionError
 from processing.geometry import Geometry, Resize, fit
 from processing.kernels import Picture, lookup
+from processing.predictions import Prediction
+from processing.regions import regions
 
 Tensor = NDArray[np.float32] | NDArray[np.uint8]
 
 
-class Prediction(NamedTuple):
-    """One class of a picture, or one detected object; `bbox` is x1 y1 x2 y2 in pixels of the source picture."""
+class Options(NamedTuple):
+    """What a call asks for; None stands for what the metadata says."""
 
-    class_id: int
-    class_name: str
-    confidence: float
-    bbox: tuple[float, float, float, float] | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return {
-            "class_id": self.class_id,
-            "class_name": self.class_name,
-            "confidence": self.confidence,
-            "bbox": None if self.bbox is None else list(self.bbox),
-        }
+    confidence: float | None
+    iou: float | None
+    max_detections: int | None
+    top_k: int | None
 
 
 @dataclass(frozen=True)
@@ -57,15 +50,17 @@ class Pipeline:
         root = spec.Section(metadata, "")
         spec.check_version(root)
         pre = root.section("preprocessing")
-        normalize = spec.read_normalize(pre)
+        normalize, resize = spec.read_normalize(pre), spec.read_resize(pre)
+        post, output_names = spec.read_post(root), spec.read_outputs(root)
+        spec.check_decoder(post, resize, output_names)
         return cls(
-            resize=spec.read_resize(pre),
+            resize=resize,
             normalize=normalize,
             format=spec.read_format(pre, embedded=normalize.embedded),
-            post=spec.read_post(root),
+            post=post,
             classes=spec.read_classes(root),
             input_name=root.section("input_spec").text("name"),
-            output_names=spec.read_outputs(root),
+            output_names=output_names,
             model_file=root.text("model_file"),
             table=normalization_table(normalize),
         )
@@ -103,62 +98,25 @@ class Pipeline:
     ) -> list[Prediction]:
         """The model's outputs, by name and of batch 1, to predictions, best first.
 
-        Classification lists `top_k` classes; a `confidence` given here leaves out those not above it. Detection keeps boxes
-        whose score is above `confidence`, suppresses with `iou`, and lists `max_detections`. What is not given is the
-        metadata's. Where the graph itself suppresses, its own thresholds bound what can be asked for. Raises OptionError
-        for an option out of range or without meaning for this model, MetadataError if the outputs are not as described.
+        Classification lists `top_k` classes. Objects are those whose score is above `confidence`, at most `max_detections`;
+        `iou` suppresses, also behind a graph that suppresses itself (whose own thresholds bound what can be asked for) and
+        behind one that has no need of it, such as DETR's. Semantic segmentation gives one prediction a class, the largest
+        first, at most `max_detections`. Where the score is not what predictions are chosen by (classes, regions), a
+        `confidence` given here leaves out those not above it. What is not given is the metadata's. Raises OptionError for an
+        option out of range or without meaning for this model, MetadataError if the outputs are not as described, AnswerError
+        for masks too large to be given.
         """
-        check_fraction("confidence_threshold", confidence)
-        check_fraction("iou_threshold", iou)
-        check_count("max_detections", max_detections)
-        check_count("top_k", top_k)
-        if self.post.detects:
-            if top_k is not None:
-                raise OptionError("top_k", "is for classifiers; use max_detections")
-            return self._detections(self._raw(outputs), geometry, confidence, iou, max_detections)
-        if iou is not None or max_detections is not None:
-            raise OptionError("iou_threshold" if iou is not None else "max_detections", "is for detectors")
-        scores = CLASSIFIERS[self.post.decoder](self._raw(outputs))
-        return self._classes(scores, confidence, top_k or self.post.top_k)
+        options = Options(confidence, iou, max_detections, top_k)
+        check_options(options, self.post.traits.kind)
+        return POSTPROCESSES[self.post.traits.kind](self, self._raw(outputs), geometry, options)
 
-    def _raw(self, outputs: Mapping[str, NDArray[np.generic]]) -> NDArray[np.generic]:
-        name = self.output_names[0]
-        if name not in outputs:
-            raise MetadataError("output_spec", f"the model gave {sorted(outputs)}, not {name!r}")
-        return outputs[name]
-
-    def _classes(self, scores: NDArray[np.float32], confidence: float | None, top_k: int) -> list[Prediction]:
-        best = np.argsort(-scores, kind="stable")[:top_k]
-        if confidence is not None:
-            best = best[scores[best] > np.float32(confidence)]
-        return [Prediction(int(i), self.class_name(int(i)), float(scores[i])) for i in best]
-
-    def _detections(
-        self,
-        raw: NDArray[np.generic],
-        geometry: Geometry,
-        confidence: float | None,
-        iou: float | None,
-        max_detections: int | None,
-    ) -> list[Prediction]:
-        found = DETECTORS[self.post.decoder](raw, self.post.confidence if confidence is None else confidence)
-        kept = self._chosen(found, iou, max_detections or self.post.max_detections)
-        boxes = geometry.to_source(found.xyxy[kept]).tolist()
-        scores, ids = found.scores[kept].tolist(), found.classes[kept].tolist()
-        return [
-            Prediction(class_id, self.class_name(class_id), score, (box[0], box[1], box[2], box[3]))
-            for class_id, score, box in zip(ids, scores, boxes, strict=True)
-        ]
-
-    def _chosen(self, found: Boxes, iou: float | None, limit: int) -> NDArray[np.intp]:
-        """Indices to keep, best first: suppressed here unless the graph did it and nothing stricter is asked for."""
-        outside = self.post.nms_enabled and not self.post.nms_embedded
-        if outside or iou is not None:
-            threshold = self.post.iou if iou is None else iou
-            agnostic = self.post.class_agnostic
-            return nms.suppress(found.xyxy, found.scores, found.classes, threshold, limit, agnostic=agnostic)
-        order: NDArray[np.intp] = np.argsort(-found.scores, kind="stable")[:limit]
-        return order
+    def _raw(self, outputs: Mapping[str, NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
+        """The outputs that the decoder reads, in the order of `output_spec`."""
+        names = self.output_names[: self.post.traits.outputs]
+        for name in names:
+            if name not in outputs:
+                raise MetadataError("output_spec", f"the model gave {sorted(outputs)}, not {name!r}")
+        return tuple(outputs[name] for name in names)
 
     def class_name(self, class_id: int) -> str:
         """The class's name; a class that the metadata does not list is called by its number."""
@@ -175,6 +133,67 @@ def normalization_table(normalize: spec.Normalize) -> NDArray[np.float32]:
     mean, std = (np.array(values, np.float32)[:, None] for values in (normalize.mean, normalize.std))
     table: NDArray[np.float32] = (scaled[None, :] - mean) / std
     return table
+
+
+Raw = tuple[NDArray[np.generic], ...]
+
+
+def classes_of(pipeline: Pipeline, raw: Raw, geometry: Geometry, options: Options) -> list[Prediction]:
+    """The likeliest classes of a picture."""
+    scores = pipeline.post.traits.decode(*raw)
+    best = np.argsort(-scores, kind="stable")[: options.top_k or pipeline.post.top_k]
+    if options.confidence is not None:
+        best = best[scores[best] > np.float32(options.confidence)]
+    return [Prediction(int(i), pipeline.class_name(int(i)), float(scores[i])) for i in best]
+
+
+def objects_of(pipeline: Pipeline, raw: Raw, geometry: Geometry, options: Options) -> list[Prediction]:
+    """The objects in a picture, with what their task adds to a box."""
+    post = pipeline.post
+    model = Model(len(pipeline.classes), post.keypoint_shape, pipeline.resize.size)
+    found = post.traits.decode(*raw, model, post.confidence if options.confidence is None else options.confidence)
+    outside = post.nms_enabled and not post.nms_embedded
+    overlap = options.iou if options.iou is not None else post.iou if outside else None
+    limit = options.max_detections or post.max_detections
+    is_rotated = post.traits.rotated
+    kept = objects.choose(found, is_rotated=is_rotated, iou=overlap, limit=limit, agnostic=post.class_agnostic)
+    return objects.predictions(found.take(kept), geometry, pipeline.class_name, is_rotated=is_rotated)
+
+
+def regions_of(pipeline: Pipeline, raw: Raw, geometry: Geometry, options: Options) -> list[Prediction]:
+    """The classes of a picture's pixels."""
+    found = regions(pipeline.post.traits.decode(*raw), geometry.source)
+    if options.confidence is not None:
+        found = [region for region in found if region.confidence > options.confidence]
+    return [
+        Prediction(r.class_id, pipeline.class_name(r.class_id), r.confidence, r.bbox, mask=r.mask)
+        for r in found[: options.max_detections or pipeline.post.max_detections]
+    ]
+
+
+POSTPROCESSES: Mapping[Kind, Callable[[Pipeline, Raw, Geometry, Options], list[Prediction]]] = {
+    Kind.CLASSES: classes_of,
+    Kind.OBJECTS: objects_of,
+    Kind.REGIONS: regions_of,
+}
+MEANINGLESS: Mapping[Kind, Mapping[str, str]] = {
+    Kind.CLASSES: {"iou_threshold": "is for detectors", "max_detections": "is for detectors; use top_k"},
+    Kind.OBJECTS: {"top_k": "is for classifiers; use max_detections"},
+    Kind.REGIONS: {"top_k": "is for classifiers; use max_detections", "iou_threshold": "is for detectors"},
+}
+"""Options that a kind of model cannot obey, and why."""
+
+
+def check_options(options: Options, kind: Kind) -> None:
+    """Raises OptionError for an option out of range, or one that means nothing for this kind of model."""
+    check_fraction("confidence_threshold", options.confidence)
+    check_fraction("iou_threshold", options.iou)
+    check_count("max_detections", options.max_detections)
+    check_count("top_k", options.top_k)
+    given = {"iou_threshold": options.iou, "max_detections": options.max_detections, "top_k": options.top_k}
+    for name, reason in MEANINGLESS[kind].items():
+        if given[name] is not None:
+            raise OptionError(name, reason)
 
 
 def check_fraction(name: str, value: float | None) -> None:

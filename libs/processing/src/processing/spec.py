@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from processing.decoders import CLASSIFIERS, DETECTORS
+from processing.decoders import DECODERS, Decoder, Kind
 from processing.errors import MetadataError
 from processing.geometry import CROP_OFFSETS, METHODS, Resize
 from processing.kernels import REFERENCE
@@ -15,6 +15,7 @@ SCHEMA_VERSION = 1
 MAX_SIDE = 4096
 MAX_DETECTIONS = 3000
 MAX_TOP_K = 1000
+MAX_POINTS = 1000
 T = TypeVar("T")
 Triple = tuple[float, float, float]
 
@@ -51,11 +52,17 @@ class Post:
     nms_embedded: bool
     class_agnostic: bool
     top_k: int
+    keypoint_shape: tuple[int, int] | None = None
+
+    @property
+    def traits(self) -> Decoder:
+        """The decoder's row of the table."""
+        return DECODERS[self.decoder]
 
     @property
     def detects(self) -> bool:
-        """Whether predictions have boxes."""
-        return self.decoder in DETECTORS
+        """Whether predictions are objects with boxes, chosen by a confidence threshold."""
+        return self.traits.kind is Kind.OBJECTS
 
 
 @dataclass(frozen=True)
@@ -170,11 +177,11 @@ def read_format(pre: Section, *, embedded: bool) -> TensorFormat:
 
 
 def read_post(root: Section) -> Post:
-    """`postprocessing`."""
+    """`postprocessing`, and what its decoder asks of the rest."""
     part = root.section("postprocessing")
     nms = part.section("nms")
     return Post(
-        decoder=part.one_of("decoder", (*CLASSIFIERS, *DETECTORS)),
+        decoder=part.one_of("decoder", DECODERS),
         confidence=nms.number("confidence_threshold", 0.25, 0, 1),
         iou=nms.number("iou_threshold", 0.45, 0, 1),
         max_detections=nms.integer("max_detections", 300, 1, MAX_DETECTIONS),
@@ -182,7 +189,30 @@ def read_post(root: Section) -> Post:
         nms_embedded=nms.flag("embedded", False),
         class_agnostic=nms.flag("class_agnostic", False),
         top_k=part.integer("top_k", 5, 1, MAX_TOP_K),
+        keypoint_shape=_keypoint_shape(part),
     )
+
+
+def _keypoint_shape(part: Section) -> tuple[int, int] | None:
+    if not part.has("keypoint_shape"):
+        return None
+    value = part.values["keypoint_shape"]
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise MetadataError(part.field("keypoint_shape"), "must be [points, numbers per point]")
+    pair = Section({"0": value[0], "1": value[1]}, part.field("keypoint_shape"))
+    return pair.integer("0", 0, 1, MAX_POINTS), pair.integer("1", 0, 2, 3)
+
+
+def check_decoder(post: Post, resize: Resize, outputs: tuple[str, ...]) -> None:
+    """Raises MetadataError where the decoder needs what the rest of the metadata does not give."""
+    traits = post.traits
+    if len(outputs) < traits.outputs:
+        raise MetadataError("output_spec", f"{post.decoder} needs {traits.outputs} outputs, not {len(outputs)}")
+    if traits.keypoints and post.keypoint_shape is None:
+        raise MetadataError("postprocessing.keypoint_shape", f"is missing, which {post.decoder} needs")
+    centred = resize.method == "letterbox" and resize.center and resize.scale_up
+    if traits.masks and traits.kind is Kind.OBJECTS and not centred:
+        raise MetadataError("preprocessing.resize", f"{post.decoder} needs a centred letterbox that may enlarge")
 
 
 def read_classes(root: Section) -> dict[int, str]:

@@ -22,7 +22,8 @@ from inference_proxy.turns import Turns
 from processing.errors import ImageError, MetadataError, OptionError
 from processing.geometry import Geometry
 from processing.kernels import one_thread_a_picture
-from processing.pipeline import Prediction, Tensor
+from processing.pipeline import Tensor
+from processing.predictions import Prediction
 
 Arrays = dict[str, NDArray[np.generic]]
 
