@@ -11,7 +11,7 @@ from contracts.events import Event
 from contracts.subjects import EVENTS, base_subject
 
 GOLDEN = Path(__file__).parent / "golden"
-REQUESTS = {"ExportRequestedV1", "DeploymentRequestedV1"}
+REQUESTS = {"ExportRequestedV1", "PreflightRequestedV1", "DeploymentRequestedV1"}
 
 
 def golden(event: type[Event]) -> bytes:

@@ -17,13 +17,16 @@ from contracts.deployment import PlatformEndpointConfig
 from contracts.errors import ErrorInfo
 from contracts.events.deployment import Access
 from contracts.events.training import ExportWish
-from contracts.export_options import OnnxOptions
+from contracts.export_options import CoreMlOptions, OnnxOptions
 from contracts.keys import ObjectRef
 from contracts.optimization import OptimizationConfig, StaticQuantization, StructuredPruning, ValidationConfig
+from contracts.preflight import Forecast
 from contracts.subjects import EVENTS, base_subject
 
 GOLDEN = Path(__file__).parent / "golden"
-JOB, USER, TRAINING, DEPLOYMENT, DATASET = (UUID(int=0x8D5E1F3C_0000_4000_8000_000000000000 + n) for n in range(1, 6))
+JOB, USER, TRAINING, DEPLOYMENT, DATASET, PREFLIGHT = (
+    UUID(int=0x8D5E1F3C_0000_4000_8000_000000000000 + n) for n in range(1, 7)
+)
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -173,6 +176,51 @@ EXAMPLES: dict[type[ev.Event], ev.Event] = {
         parity_report=ref("attempts/2/parity_report.json"),
     ),
     ev.ExportCancelledV1: ev.ExportCancelledV1(job_id=JOB),
+    ev.PreflightRequestedV1: ev.PreflightRequestedV1(
+        preflight_id=PREFLIGHT,
+        user_id=USER,
+        training_job_id=TRAINING,
+        framework=v.Framework.ULTRALYTICS,
+        task_type=v.TaskType.OBJECT_DETECTION,
+        model_name="yolo11n",
+        checkpoint_path=f"s3://vision-platform/uploads/{USER}/{TRAINING}/best.pt",
+        checkpoint_max_bytes=1 << 30,
+        classes=["circle", "square", "dreieck"],
+        source_config={"image_size": [320, 416]},
+        wishes=[OnnxOptions(opset_version=15), CoreMlOptions(precision="fp32")],
+        optimization=OptimizationConfig(),
+    ),
+    ev.PreflightAnsweredV1: ev.PreflightAnsweredV1(
+        preflight_id=PREFLIGHT,
+        user_id=USER,
+        forecasts=(
+            Forecast(
+                format=v.ExportFormat.ONNX,
+                supported=True,
+                route=("torch", "onnx"),
+                proof=v.Proof.VERIFIED,
+                precision=v.Precision.FP32,
+                precisions=(v.Precision.FP32, v.Precision.FP16),
+                rewrites=("plain_attention",),
+                expected_size_bytes=10_500_000,
+                expected_seconds=4.5,
+                expected_memory_bytes=900_000_000,
+            ),
+            Forecast(
+                format=v.ExportFormat.COREML,
+                supported=False,
+                code="unsupported_operator",
+                reason="coremltools has no converter for aten::kthvalue",
+                hint="Choose another format.",
+                operator="aten::kthvalue",
+                available=False,
+                waits_for="no worker makes coreml models now",
+            ),
+        ),
+        error=ErrorInfo(code="checkpoint_unreadable", message="The checkpoint is truncated."),
+        cached=True,
+        duration_s=1.5,
+    ),
     ev.DeploymentRequestedV1: ev.DeploymentRequestedV1(
         deployment_id=DEPLOYMENT,
         export_job_id=JOB,

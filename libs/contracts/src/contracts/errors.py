@@ -107,6 +107,11 @@ ERRORS: dict[str, Kind] = {
     "step_out_of_memory": Kind(
         422, "The converter ran out of memory", "Use a smaller model or input size, or a worker with more memory."
     ),
+    "needs_more_memory": Kind(
+        422,
+        "The conversion would not fit into the worker's memory",
+        "Use a smaller model or input size, or a worker with more memory (MODELPORT_STEP_MEMORY_MIB).",
+    ),
     "step_disk_full": Kind(
         422, "The converter filled its disk", "Use a smaller model, or a worker with more room for a step."
     ),
