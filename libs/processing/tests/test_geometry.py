@@ -115,3 +115,30 @@ def test_cv2_colours_are_not_touched():
     got, _ = fit(image, Resize("letterbox", (30, 40), "cv2_linear_u8"))
     np.testing.assert_array_equal(got, image)
     assert cv2 is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(8, 400), st.integers(8, 400), st.sampled_from(["letterbox", "stretch"]), st.integers(0, 99))
+def test_what_lies_in_the_picture_comes_back_from_the_input(height, width, method, seed):
+    rng = np.random.default_rng(seed)
+    _, geometry = fit(picture(height, width), Resize(method, (64, 96), "cv2_linear_u8"))
+    places = rng.random((9, 2)) * [width, height]
+    sizes, angles = rng.random((9, 2)) * 30 + 1, rng.random((9, 1)) * np.pi
+    gain, offset = np.array(geometry.gain[::-1]), np.array(geometry.offset[::-1])
+    there = places * gain + offset
+    points = np.concatenate([there, angles], axis=1)[:, None].astype(np.float32)
+    back = geometry.points_to_source(points)[:, 0]
+    np.testing.assert_allclose(back, np.concatenate([places, angles], axis=1), atol=2e-3)
+    turned = np.concatenate([there, sizes * gain, angles], axis=1).astype(np.float32)
+    expected = np.concatenate([places, sizes, angles], axis=1)
+    np.testing.assert_allclose(geometry.rotated_to_source(turned), expected, atol=2e-3)
+    upright = np.concatenate([there, there], axis=1).astype(np.float32)
+    np.testing.assert_allclose(geometry.to_source(upright), np.concatenate([places, places], axis=1), atol=2e-3)
+
+
+def test_keypoints_are_clamped_and_rotated_boxes_keep_their_shape():
+    geometry = Geometry((50, 100), (0.5, 0.5), (10, 0))
+    points = np.array([[[-5, 0, 0.3], [80, 90, 0.9]]], np.float32)
+    np.testing.assert_array_equal(geometry.points_to_source(points), np.float32([[[0, 0, 0.3], [100, 50, 0.9]]]))
+    boxes = np.array([[0, 0, 10, 5, 2]], np.float32)
+    np.testing.assert_array_equal(geometry.rotated_to_source(boxes), [[0, -20, 20, 10, 2]])

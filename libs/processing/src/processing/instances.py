@@ -18,7 +18,7 @@ from processing.errors import AnswerError
 from processing.kernels import Size
 from processing.masks import Mask
 
-MAX_PIXELS = 1 << 32
+MAX_PIXELS = 1 << 31
 """Of the boxes of one picture together."""
 _STRIP = 1 << 18
 _STRIDE = 4

@@ -42,13 +42,13 @@ class Mask(NamedTuple):
 
 def encode(region: NDArray[np.bool_], top: int, left: int, size: Size) -> Mask:
     """The mask of a picture of `size` whose pixels lie in `region`, bool [h, w], which begins at (top, left)."""
-    columns = np.zeros((region.shape[1], region.shape[0] + 1), np.bool_)
-    columns[:, :-1] = region.T
-    flat = columns.ravel()
-    edges = np.flatnonzero(np.diff(flat, prepend=False))
-    check_runs(len(edges))
-    column, row = np.divmod(edges, columns.shape[1])
-    positions = (column + left) * size[0] + row + top
+    begins_or_ends = np.empty((region.shape[0] + 1, region.shape[1]), np.bool_)
+    begins_or_ends[0], begins_or_ends[-1] = region[0], region[-1]
+    np.not_equal(region[1:], region[:-1], out=begins_or_ends[1:-1])
+    check_runs(int(np.count_nonzero(begins_or_ends)))
+    row, column = np.nonzero(begins_or_ends)
+    edges = np.lexsort((row, column))
+    positions = (column[edges] + left) * size[0] + row[edges] + top
     return from_runs(positions[0::2], positions[1::2], size)
 
 

@@ -68,13 +68,14 @@ def _labels(logits: Floats, source: Size) -> tuple[NDArray[np.uint16], NDArray[n
 def _runs(labels: NDArray[np.uint16]) -> list[tuple[int, tuple[float, float, float, float], Mask]]:
     """Of each class that is there: its number, the box around it, and its mask."""
     size = labels.shape[0], labels.shape[1]
-    columns = np.ascontiguousarray(labels.T)
-    begins = np.ones(columns.shape, np.bool_)
-    np.not_equal(columns[:, 1:], columns[:, :-1], out=begins[:, 1:])
-    starts = np.flatnonzero(begins)
-    masks.check_runs(2 * len(starts))
-    ends = np.append(starts[1:], columns.size)
-    values = columns.ravel()[starts]
+    begins = np.ones(labels.shape, np.bool_)
+    np.not_equal(labels[1:], labels[:-1], out=begins[1:])
+    masks.check_runs(2 * int(np.count_nonzero(begins)))
+    rows, columns = np.nonzero(begins)
+    down = np.lexsort((rows, columns))
+    values = labels[rows[down], columns[down]]
+    starts = columns[down] * size[0] + rows[down]
+    ends = np.append(starts[1:], labels.size)
     order = np.argsort(values, kind="stable")
     cuts = np.flatnonzero(np.diff(values[order])) + 1
     made = []
