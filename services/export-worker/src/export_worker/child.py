@@ -30,6 +30,7 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_WAIT_POLICY": "PASSIVE",
+    "TQDM_DISABLE": "1",
 }
 """No look-ups in a network, no package installed by a library, no GPU; threads that wait sleep, as on a shared machine a spinning
 barrier makes every small operator ten times slower (measured: 18 s against 2 s for 32 pictures through a tiny ViT)."""
