@@ -23,7 +23,7 @@ def until_fixture() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("stack"), free_base(), LOG_LEVEL="DEBUG")
+    running = Stack(tmp_path_factory.mktemp("stack"), free_base(), LOG_LEVEL="DEBUG", TOOLCHAINS="")
     try:
         running.wait()
         yield running

@@ -29,11 +29,12 @@ class Stack:
     def __init__(self, home: Path, port_base: int, *, script: Path | None = None, **settings: str) -> None:
         """`settings` are variables of the services without their prefix, such as ACK_WAIT_S="3".
 
-        `script` starts the stack in the place of `python -m embedded up`, with other services in it.
+        `script` starts the stack in the place of `python -m embedded up`, with other services in it. Workers of other
+        environments than this one are started where TOOLCHAINS="" asks for all of them.
         """
         self.home = home
         self.ports = Ports.from_base(port_base)
-        own = {f"MODELPORT_{name}": value for name, value in settings.items()}
+        own = {f"MODELPORT_{name}": value for name, value in {"TOOLCHAINS": "core", **settings}.items()}
         self.environment = {**os.environ, **own, "MODELPORT_HOME": str(home), "MODELPORT_PORT_BASE": str(port_base)}
         self.environment.pop("MAKELEVEL", None)
         self._log = home / "stack.log"

@@ -42,10 +42,11 @@ def free_base() -> int:
 class Running:
     """A started supervisor and what it wrote."""
 
-    def __init__(self, home: Path, base: int) -> None:
+    def __init__(self, home: Path, base: int, toolchains: tuple[str, ...] = ("core",)) -> None:
         self.home, self.base = home, base
         self.output = home.with_suffix(".out")
         environment = {**os.environ, "MODELPORT_HOME": str(home), "MODELPORT_PORT_BASE": str(base)}
+        environment["MODELPORT_TOOLCHAINS"] = ",".join(toolchains)
         environment.pop("MAKELEVEL", None)
         with self.output.open("w") as out:
             command = [sys.executable, "-m", "embedded", "up"]
@@ -66,8 +67,8 @@ class Running:
 
 
 @contextmanager
-def started(home: Path) -> Iterator[Running]:
-    running = Running(home, free_base())
+def started(home: Path, toolchains: tuple[str, ...] = ("core",)) -> Iterator[Running]:
+    running = Running(home, free_base(), toolchains)
     try:
         yield running
     finally:
@@ -136,15 +137,18 @@ def ready(port: int) -> bool:
     return True
 
 
-def test_nothing_survives_when_the_supervisor_is_killed(tmp_path: Path) -> None:
-    with started(tmp_path / "one") as running:
-        running.wait_ready()
+@pytest.mark.parametrize("toolchains", [("core",), ("litert",)], ids="".join)
+def test_nothing_survives_when_the_supervisor_is_killed(tmp_path: Path, toolchains: tuple[str, ...]) -> None:
+    """A worker of another environment is one of the family: its interpreter and its sandboxes end with the stack as well."""
+    with started(tmp_path / "one", toolchains) as running:
+        processes = running.wait_ready().described["processes"]
+        assert ("export-worker-litert" in processes) == ("litert" in toolchains)
         family = running.descendants()
         assert len(family) >= 10
         running.process.kill()
         until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 20)
         until(lambda: not (running.home / "stack.json").exists())
-        again = Running(running.home, running.base)
+        again = Running(running.home, running.base, toolchains)
         again.wait_ready()
         again.process.terminate()
         assert again.process.wait(15) == 0

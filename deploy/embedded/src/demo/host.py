@@ -1,5 +1,6 @@
 """The embedded stack for the demo: the one that runs already, or one of its own that ends with it."""
 
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from embedded.__main__ import NOT_STARTED
 from embedded.settings import EmbeddedSettings
 from embedded.stack import StackFile, running_stack
+from export_worker.toolchains import CORE
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
@@ -36,6 +38,7 @@ def stack(settings: EmbeddedSettings, told: Callable[[str], None]) -> Iterator[S
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={"MODELPORT_TOOLCHAINS": CORE, **os.environ},
         )
     try:
         yield _wait(process, settings.home_path, log)

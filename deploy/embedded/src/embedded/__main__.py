@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from contracts.errors import Permanent
+from embedded.pools import with_pools
 from embedded.program import StartError
-from embedded.services import SERVICES, Service
+from embedded.services import Service
 from embedded.settings import EmbeddedSettings
 from embedded.stack import STACK_FILE, Stack, StackFile
 from servicekit.servers import LOOPBACK
@@ -22,15 +23,19 @@ WITH_PARENT = "--with-parent"
 USAGE = "usage: python -m embedded up [--with-parent]"
 
 
-def main(arguments: list[str], services: Mapping[str, Service] = SERVICES) -> int:
-    """Exit code 0 after a clean stop, 1 where the stack could not start, 2 for a wrong call."""
+def main(arguments: list[str], services: Mapping[str, Service] | None = None) -> int:
+    """Exit code 0 after a clean stop, 1 where the stack could not start, 2 for a wrong call.
+
+    `services` are exactly those to start; the five with a worker for each installed toolchain where not given.
+    """
     if arguments not in (["up"], ["up", WITH_PARENT]):
         print(USAGE, file=sys.stderr)
         return 2
     if WITH_PARENT in arguments or "MAKELEVEL" in os.environ:
         _end_with_parent()
     try:
-        return asyncio.run(_up(load(EmbeddedSettings), services))
+        settings = load(EmbeddedSettings)
+        return asyncio.run(_up(settings, services or with_pools(settings.toolchains)))
     except (StartError, Permanent) as error:
         print(f"\n{NOT_STARTED} {error}", file=sys.stderr)
         return 1

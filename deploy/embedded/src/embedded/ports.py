@@ -20,6 +20,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     packager: int = 3
     deployer: int = 4
     traces: int = 5
+    export_worker_litert: int = 6
     nats: int = 10
     nats_monitor: int = 11
     postgres: int = 12

@@ -1,5 +1,6 @@
 """The five services as programs: their module, their port, and exactly the settings that each one needs."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,18 @@ USER, DATABASE, BUCKET, REGION = "modelport", "modelport", "vision-platform", "u
 
 
 class Service(msgspec.Struct, frozen=True):
-    """`needs` names groups of settings, see `_groups`; `script` is run in the module's place where there is one."""
+    """`needs` names groups of settings, see `_groups`; `script` is run in the module's place where there is one.
+
+    `python` is the interpreter, this one where empty; `listens_on` names a port of `Ports`, the module's where empty;
+    `settings` are its own.
+    """
 
     module: str
     needs: tuple[str, ...]
     script: str = ""
+    python: str = ""
+    listens_on: str = ""
+    settings: dict[str, str] = {}
 
 
 SERVICES: Mapping[str, Service] = {
@@ -61,13 +69,15 @@ def service_programs(
 def _program(
     name: str, service: Service, home: Path, ports: Ports, secrets: Secrets, environment: dict[str, str]
 ) -> Program:
-    port: int = getattr(ports, service.module)
+    python = service.python or sys.executable
+    port: int = getattr(ports, service.listens_on or service.module)
     work = home / "work" / name
     work.mkdir(parents=True, exist_ok=True)
     groups = _groups(service.module.replace("_", "-"), ports, secrets, work)
     settings = {key: value for group in service.needs for key, value in groups[group].items()}
     told_by_the_stack = {key for group in groups.values() for key in group}
     others = {key: value for key, value in environment.items() if key not in told_by_the_stack}
+    others["PATH"] = f"{Path(python).parent}:{others.get('PATH', os.defpath)}"
     listen = {"MODELPORT_HOST": LOOPBACK, "MODELPORT_PORT": str(port)}
     tracing = {
         "OTEL_SERVICE_NAME": name,
@@ -76,9 +86,9 @@ def _program(
     }
     return Program(
         name=name,
-        argv=(sys.executable, *((service.script,) if service.script else ("-m", service.module))),
+        argv=(python, *((service.script,) if service.script else ("-m", service.module))),
         cwd=str(work),
-        env=others | tracing | listen | settings,
+        env=others | tracing | listen | settings | service.settings,
         ports=(port,),
         ready=answers(f"{url(port)}/readyz"),
         stop_grace_s=10.0,

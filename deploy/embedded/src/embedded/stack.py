@@ -21,7 +21,15 @@ from embedded.triton import triton_program
 from embedded.watchdog import MARKER
 
 STACK_FILE = "stack.json"
-OUR_OWN = ("MODELPORT_HOME", "MODELPORT_PORT_BASE", "OTEL_SERVICE_NAME", "MAKELEVEL", "MAKEFLAGS", "VIRTUAL_ENV")
+OUR_OWN = (
+    "MODELPORT_HOME",
+    "MODELPORT_PORT_BASE",
+    "MODELPORT_TOOLCHAINS",
+    "OTEL_SERVICE_NAME",
+    "MAKELEVEL",
+    "MAKEFLAGS",
+    "VIRTUAL_ENV",
+)
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):

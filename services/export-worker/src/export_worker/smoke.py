@@ -1,4 +1,4 @@
-"""`python -m export_worker.smoke onnx timm`: whether this environment can load what these formats and frameworks need.
+"""`python -m export_worker.smoke onnx timm`: whether this environment can load what these formats, these frameworks and a worker need.
 
 The last step of an environment's set-up, and what turns its packages into bytecode: sandboxed steps could not write that.
 Exit status 1 where something is broken, with its name; each name is printed before it is loaded, so that a crash has one too.
@@ -15,6 +15,8 @@ from export_worker.toolchains import FLAVORS, NEEDS, missing_modules
 
 NATIVE = {"ai_edge_litert": ("ai_edge_litert.interpreter",), "ai_edge_quantizer": ("ai_edge_quantizer.quantizer",)}
 """Modules below, that load what the package itself leaves for later."""
+SERVICE = ("export_worker.app", "export_worker.attempt", "aioboto3", "cv2", "PIL.Image")
+"""The worker itself and what it loads late."""
 
 
 def wanted(purposes: Sequence[str]) -> list[str]:
@@ -24,7 +26,7 @@ def wanted(purposes: Sequence[str]) -> list[str]:
     if ExportFormat.TENSORRT in keys:
         flavors = [names for names in FLAVORS.values() if not missing_modules(names)]
         needed += [name for names in flavors or FLAVORS.values() for name in names]
-    return list(dict.fromkeys(part for name in needed for part in (name, *NATIVE.get(name, ()))))
+    return list(dict.fromkeys([*(part for name in needed for part in (name, *NATIVE.get(name, ()))), *SERVICE]))
 
 
 def broken(names: Iterable[str], load: Callable[[str], object] = import_module) -> dict[str, str]:
