@@ -1,29 +1,47 @@
 """Creates the Python environments: `python3.11 deploy/environments.py demo|test`.
 
-`.venv` holds the services, the converters and the embedded servers (layer `test` adds what tests need);
-`.venv-serving` holds Triton. A stamp made of the pins and of every pyproject.toml makes a second run instant.
+The workers' environments are those of `export_worker.toolchains`; the core's, `.venv`, also holds the services and the
+embedded servers (layer `test` adds what tests need). `.venv-serving` holds Triton. Each worker environment ends with its smoke
+command. A stamp made of the pins and of every pyproject.toml makes a second run instant.
 Standard library only: this runs before anything is installed.
 """
 
+from __future__ import annotations
+
 import fcntl
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
 import threading
 import time
 import tomllib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export_worker.toolchains import Toolchain
 
 ROOT = Path(__file__).resolve().parent.parent
-CONSTRAINTS = ROOT / "constraints.txt"
 REQUIREMENTS = ROOT / "deploy" / "requirements"
 CORE, SERVING = ROOT / ".venv", ROOT / ".venv-serving"
-LAYERS = {"demo": ("demo",), "test": ("demo", "test")}
+LAYERS = ("demo", "test")
 PACKAGE_FOLDERS = ("libs/*", "services/*", "deploy/embedded", "samples")
+TABLE = ("libs/contracts/src", "services/export-worker/src")
+"""Where the table of toolchains and its words lie, which import nothing that has to be installed."""
+WORKER_PACKAGES = ("libs/contracts", "libs/servicekit", "libs/processing", "services/export-worker")
 HEARTBEAT_S = 15.0
 STARTED = time.monotonic()
+
+
+def toolchains(layer: str) -> list[Toolchain]:
+    """The environments that the layer installs, the core's first."""
+    sys.path[:0] = [str(ROOT / folder) for folder in TABLE]
+    table: tuple[Toolchain, ...] = importlib.import_module("export_worker.toolchains").TOOLCHAINS
+    return [toolchain for toolchain in table if toolchain.requirements(layer)]
 
 
 class SetupError(Exception):
@@ -57,8 +75,10 @@ def _name(requirement: str) -> str:
 
 def digest(layer: str) -> str:
     """Changes when anything that decides the installed set changes."""
-    names = ("serving", "overrides", *LAYERS[layer])
-    files = [CONSTRAINTS, Path(__file__), *(REQUIREMENTS / f"{name}.txt" for name in names)]
+    files = [Path(__file__), *(REQUIREMENTS / f"{name}.txt" for name in ("serving", "overrides"))]
+    files += [ROOT / "services/export-worker/src/export_worker/toolchains.py"]
+    for toolchain in toolchains(layer):
+        files += [ROOT / toolchain.pins, *(REQUIREMENTS / f"{name}.txt" for name in toolchain.requirements(layer))]
     files += [path / "pyproject.toml" for path in packages()]
     parts = [str(ROOT), sys.version, *(f"{path}\n{path.read_text()}" for path in files)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -69,9 +89,15 @@ def stamp(layer: str) -> Path:
 
 
 def is_ready(layer: str, wanted: dict[str, str]) -> bool:
-    """True where this layer, or a wider one, was installed from exactly these files."""
-    wider = [name for name in LAYERS if set(LAYERS[layer]) <= set(LAYERS[name])]
+    """True where this layer, or a wider one, was installed from exactly these files and its environments are still there."""
+    if not all(_python(toolchain).exists() for toolchain in toolchains(layer)):
+        return False
+    wider = LAYERS[LAYERS.index(layer) :]
     return any(stamp(name).is_file() and stamp(name).read_text() == wanted[name] for name in wider)
+
+
+def _python(toolchain: Toolchain) -> Path:
+    return ROOT / toolchain.environment / "bin" / "python"
 
 
 def run(title: str, argv: list[str], log: Path) -> None:
@@ -128,28 +154,43 @@ def uv_install(venv: Path, *arguments: str) -> list[str]:
     return [str(CORE / "bin" / "uv"), "pip", "install", "--python", python, *arguments]
 
 
-def install_core(layer: str, log: Path) -> None:
-    """Third-party packages, then ours, editable and without resolving (their names stay off the registry)."""
-    wanted = [argument for name in LAYERS[layer] for argument in ("-r", str(REQUIREMENTS / f"{name}.txt"))]
-    common = ("-c", str(CONSTRAINTS), *wanted, *declared_dependencies())
-    editable = [argument for path in packages() for argument in ("-e", str(path))]
-    ours = ("--no-deps", "--no-build-isolation", *editable)
+def install_core(core: Toolchain, layer: str, log: Path) -> None:
+    """Third-party packages of the services and of the core's toolchains."""
+    wanted = [part for name in core.requirements(layer) for part in ("-r", str(REQUIREMENTS / f"{name}.txt"))]
+    common = ("-c", str(ROOT / core.pins), *wanted, *declared_dependencies())
     if (CORE / "bin" / "uv").exists():
         overrides = str(REQUIREMENTS / "overrides.txt")
         run("core environment: packages", uv_install(CORE, "--override", overrides, *common), log)
-        run("core environment: our packages", uv_install(CORE, *ours), log)
         return
     run("core environment: packages (pip)", pip_install(CORE, *common), log)
     run("core environment: opencv", [str(CORE / "bin/python"), "-m", "pip", "uninstall", "-qy", "opencv-python"], log)
-    headless = ("--force-reinstall", "--no-deps", "-c", str(CONSTRAINTS), "opencv-python-headless")
+    headless = ("--force-reinstall", "--no-deps", "-c", str(ROOT / core.pins), "opencv-python-headless")
     run("core environment: opencv-headless", pip_install(CORE, *headless), log)
-    run("core environment: our packages (pip)", pip_install(CORE, *ours), log)
+
+
+def install_frozen(toolchain: Toolchain, layer: str, log: Path) -> None:
+    """An environment whose requirements are everything in it: nothing is resolved, and what another one has is linked, not copied."""
+    venv, title = ROOT / toolchain.environment, f"{toolchain.name} environment"
+    create(venv, title, log)
+    wanted = [part for name in toolchain.requirements(layer) for part in ("-r", str(REQUIREMENTS / f"{name}.txt"))]
+    run(f"{title}: packages", installer()(venv, "--no-deps", *wanted), log)
+
+
+def finish(toolchain: Toolchain, ours: list[Path], layer: str, log: Path) -> None:
+    """Our packages, editable and without resolving (their names stay off the registry), and the proof that the environment works."""
+    venv, title = ROOT / toolchain.environment, f"{toolchain.name} environment"
+    editable = [part for path in ours for part in ("-e", str(path))]
+    run(f"{title}: our packages", installer()(venv, "--no-deps", "--no-build-isolation", *editable), log)
+    run(f"{title}: smoke test", [str(_python(toolchain)), *toolchain.smoke(layer)], log)
+
+
+def installer() -> Callable[..., list[str]]:
+    return uv_install if (CORE / "bin" / "uv").exists() else pip_install
 
 
 def install_serving(log: Path) -> None:
     create(SERVING, "serving environment", log)
-    installer = uv_install if (CORE / "bin" / "uv").exists() else pip_install
-    run("serving environment: Triton", installer(SERVING, "-r", str(REQUIREMENTS / "serving.txt")), log)
+    run("serving environment: Triton", installer()(SERVING, "-r", str(REQUIREMENTS / "serving.txt")), log)
 
 
 def bootstrap_uv(log: Path) -> None:
@@ -157,21 +198,30 @@ def bootstrap_uv(log: Path) -> None:
     if (CORE / "bin" / "uv").exists():
         return
     try:
-        run("installer: uv", pip_install(CORE, "-c", str(CONSTRAINTS), "uv"), log)
+        run("installer: uv", pip_install(CORE, "-c", str(ROOT / "constraints.txt"), "uv"), log)
     except SetupError as error:
         say(f"uv is not available, going on with pip ({str(error).splitlines()[0]})")
 
 
 def set_up(layer: str, logs: Path) -> None:
+    """All environments side by side; the others' packages behind the core's, from which they take what both have."""
+    core, *others = toolchains(layer)
     system = [str(ROOT / "deploy" / "system-packages.sh"), layer]
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(3 + len(others)) as pool:
         jobs = [pool.submit(run, "system packages", system, logs / "system.log")]
         create(CORE, "core environment", logs / "core.log")
         bootstrap_uv(logs / "core.log")
-        jobs.append(pool.submit(install_core, layer, logs / "core.log"))
         jobs.append(pool.submit(install_serving, logs / "serving.log"))
+        install_core(core, layer, logs / "core.log")
+        jobs.append(pool.submit(finish, core, packages(), layer, logs / "core.log"))
+        jobs += [pool.submit(_other, toolchain, layer, logs / f"{toolchain.name}.log") for toolchain in others]
     for job in jobs:
         job.result()
+
+
+def _other(toolchain: Toolchain, layer: str, log: Path) -> None:
+    install_frozen(toolchain, layer, log)
+    finish(toolchain, [ROOT / path for path in WORKER_PACKAGES], layer, log)
 
 
 def main(arguments: list[str]) -> int:
