@@ -20,7 +20,9 @@ from contracts.errors import Permanent
 from contracts.events.export import ExportRequestedV1
 from contracts.execution import ExportRun
 from contracts.export_options import parse_export_options
+from contracts.keys import MODEL_FILES
 from contracts.model_package import ModelMetadata
+from contracts.optimization import parse_optimization
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker import child
 from export_worker.loaded import Loaded, Work, begin
@@ -56,7 +58,9 @@ class Case(Struct, frozen=True, kw_only=True):
         )
 
 
-def request(case: Case, target: str, options: dict[str, object] | None = None) -> ExportRequestedV1:
+def request(
+    case: Case, target: str, options: dict[str, object] | None = None, optimization: dict[str, object] | None = None
+) -> ExportRequestedV1:
     return ExportRequestedV1(
         job_id=UUID(int=1),
         user_id=UUID(int=2),
@@ -71,16 +75,23 @@ def request(case: Case, target: str, options: dict[str, object] | None = None) -
         source_config=dict(case.config),
         export_format=ExportFormat(target),
         options=parse_export_options(ExportFormat(target), options),
+        optimization=parse_optimization(optimization),
     )
 
 
-def job_folder(folder: Path, case: Case, target: str, options: dict[str, object] | None = None) -> Path:
+def job_folder(
+    folder: Path,
+    case: Case,
+    target: str,
+    options: dict[str, object] | None = None,
+    optimization: dict[str, object] | None = None,
+) -> Path:
     """The folder as the sandboxed child finds it."""
     for name in ("input", "output", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     copy = shutil.copytree if case.checkpoint.is_dir() else shutil.copyfile
     copy(case.checkpoint, folder / "input" / case.checkpoint.name)
-    run = ExportRun(request=request(case, target, options), attempt=1, worker_id="test")
+    run = ExportRun(request=request(case, target, options, optimization), attempt=1, worker_id="test")
     (folder / "request.json").write_bytes(msgspec.json.encode(run))
     return folder
 
@@ -95,12 +106,18 @@ class Exported(Struct, frozen=True, kw_only=True):
 
     @property
     def model(self) -> Path:
-        return self.folder / "output" / self.metadata.model_file
+        return self.folder / "output" / MODEL_FILES[self.metadata.model_info.export_format]
 
 
-def export(folder: Path, case: Case, target: str, options: dict[str, object] | None = None) -> Exported:
+def export(
+    folder: Path,
+    case: Case,
+    target: str,
+    options: dict[str, object] | None = None,
+    optimization: dict[str, object] | None = None,
+) -> Exported:
     """Every step, as the child runs them; raises what the child would report."""
-    job_folder(folder, case, target, options)
+    job_folder(folder, case, target, options, optimization)
     stream = io.BytesIO()
     child.run(folder, child.Reporter(stream))
     output = folder / "output"
@@ -112,10 +129,17 @@ def export(folder: Path, case: Case, target: str, options: dict[str, object] | N
     )
 
 
-def until(stage: str, folder: Path, case: Case, target: str, options: dict[str, object] | None = None) -> Work:
+def until(
+    stage: str,
+    folder: Path,
+    case: Case,
+    target: str,
+    options: dict[str, object] | None = None,
+    optimization: dict[str, object] | None = None,
+) -> Work:
     """The state after the last step of `stage` ("load", "convert"), for a test to spoil before the next."""
-    job_folder(folder, case, target, options)
-    asked = request(case, target, options)
+    job_folder(folder, case, target, options, optimization)
+    asked = request(case, target, options, optimization)
     steps = plan(asked)
     last = max(index for index, step in enumerate(steps) if step.stage == stage)
     work: Work = begin(asked, folder, lambda fraction, message: None)

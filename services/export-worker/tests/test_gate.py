@@ -15,7 +15,7 @@ from contracts.vocabulary import ResizeMethod
 from export_worker.loaded import Work
 from export_worker.parity.gate import ParityError
 from export_worker.parity.verify import verify
-from export_worker.runtimes.onnx_layers import module_of
+from export_worker.runtimes.named_nodes import module_of
 from samples.cache import Sample
 
 from .exporting import Case, until

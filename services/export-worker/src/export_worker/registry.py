@@ -18,6 +18,7 @@ CONVERTERS: dict[tuple[str, str], str] = {
     (TORCH, ExportFormat.ONNX): "export_worker.formats.torch2onnx:convert",
     (TORCH, ExportFormat.TORCHSCRIPT): "export_worker.formats.torch2torchscript:convert",
     (TORCH, ExportFormat.COREML): "export_worker.formats.torch2coreml:convert",
+    (TORCH, ExportFormat.TFLITE): "export_worker.formats.torch2tflite:convert",
     (ExportFormat.ONNX, ExportFormat.OPENVINO): "export_worker.formats.onnx2openvino:convert",
 }
 
@@ -25,6 +26,7 @@ RUNTIMES: dict[ExportFormat, str] = {
     ExportFormat.ONNX: "export_worker.runtimes.onnx:open_artefact",
     ExportFormat.TORCHSCRIPT: "export_worker.runtimes.torchscript:open_artefact",
     ExportFormat.COREML: "export_worker.runtimes.coreml.runtime:open_artefact",
+    ExportFormat.TFLITE: "export_worker.runtimes.tflite:open_artefact",
     ExportFormat.OPENVINO: "export_worker.runtimes.openvino:open_artefact",
 }
 
@@ -32,6 +34,7 @@ LAYERS: dict[ExportFormat, str] = {
     ExportFormat.ONNX: "export_worker.runtimes.onnx_layers:layers",
     ExportFormat.TORCHSCRIPT: "export_worker.runtimes.torchscript:layers",
     ExportFormat.COREML: "export_worker.runtimes.coreml.layers:layers",
+    ExportFormat.TFLITE: "export_worker.runtimes.tflite_layers:layers",
     ExportFormat.OPENVINO: "export_worker.runtimes.openvino:layers",
 }
 """Runtimes that can show what a single layer of an artefact computes."""

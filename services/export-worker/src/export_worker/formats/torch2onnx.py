@@ -51,7 +51,7 @@ def convert(work: Work) -> Work:
     work.progress(0.8, "Checking the ONNX file")
     if axes.size:
         check_other_size(path, embedding, loaded, axes)
-    told = identity(work, embedding) if last else {}
+    told = identity(work, embedding)
     _finish(
         path, options, {name: tuple(one.shape) for name, one in zip(embedding.names, expected, strict=True)}, axes, told
     )

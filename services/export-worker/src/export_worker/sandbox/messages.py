@@ -33,6 +33,7 @@ STEP_CODES = frozenset(
         "unsupported",
         "parity_failed",
         "step_out_of_memory",
+        "needs_more_memory",
     }
 )
 """The verdicts that only the step can know; what happens to its process is told by its parent."""

@@ -14,7 +14,7 @@ from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PACKAGED_MODELS, PARI
 from contracts.model_package import ModelInfo, ModelMetadata
 from contracts.vocabulary import ExportFormat, Proof
 from export_worker.fetch import Checkpoint
-from export_worker.sandbox import onnx_guard
+from export_worker.sandbox import onnx_guard, openvino_guard
 from export_worker.sandbox.bubblewrap import MIB
 from export_worker.sandbox.job_dir import OUTPUT, JobDir
 
@@ -23,7 +23,10 @@ MAX_BYTES: dict[str, int] = {METADATA: 1 * MIB, PARITY_REPORT: 1 * MIB, GOLDENS:
 MAX_GROWTH, MODEL_FLOOR = 4, 64 * MIB
 """A model may have four times the bytes of its checkpoint (packed half precision unpacked to float32), a tiny one the floor."""
 MAX_INPUT_BYTES = 256 * MIB
-CHECKS: dict[ExportFormat, Callable[[Path], None]] = {ExportFormat.ONNX: onnx_guard.check}
+CHECKS: dict[ExportFormat, Callable[[Path], None]] = {
+    ExportFormat.ONNX: onnx_guard.check,
+    ExportFormat.OPENVINO: openvino_guard.check,
+}
 """What must hold for a file that others will load outside of any sandbox."""
 
 
