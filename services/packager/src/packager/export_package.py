@@ -12,7 +12,7 @@ from contracts.errors import Permanent
 from contracts.events import ModelExportedV1
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
-from packager import archive, metadata, readme, wrappers
+from packager import archive, metadata, models, readme, wrappers
 from servicekit.objects import ObjectStore
 
 CONCURRENT_UPLOADS = 8
@@ -21,7 +21,7 @@ _TEXT = {".txt", ".py", ".typed"}
 
 
 class Sources(Struct, frozen=True, kw_only=True):
-    """The worker's artefacts as checked local files, by their path in the package; the log stays outside it."""
+    """The worker's artefacts as checked local files, by their name in its store; the log stays outside the package."""
 
     members: dict[str, Path]
     log: Path
@@ -64,24 +64,34 @@ async def fetch(store: ObjectStore, event: ModelExportedV1, folder: Path) -> Sou
     return Sources(log=paths.pop(keys.LOG), members=paths)
 
 
-async def assemble(model: ModelMetadata, sources: Sources, folder: Path) -> Package:
-    """Write README, wrappers and metadata beside the artefacts and zip all of it."""
-    return await asyncio.to_thread(_assemble, model, sources, folder)
+async def assemble(
+    model: ModelMetadata, sources: Sources, folder: Path, *, max_bytes: int = models.MAX_BYTES
+) -> Package:
+    """Write README, wrappers and metadata beside the artefacts and zip all of it.
+
+    A model that is stored as a zip lies in the package as its files, of at most `max_bytes`, and stays a zip beside it.
+    """
+    return await asyncio.to_thread(_assemble, model, sources, folder, max_bytes)
 
 
-def _assemble(model: ModelMetadata, sources: Sources, folder: Path) -> Package:
+def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: int) -> Package:
+    members, beside = dict(sources.members), {keys.LOG: sources.log}
+    stored = keys.MODEL_FILES[model.model_info.export_format]
+    if model.model_info.export_format in models.ZIPPED:
+        beside[stored] = members.pop(stored)
+        members |= models.unpack(model.model_info.export_format, beside[stored], folder / "model", max_bytes)
     texts = {
         "README.md": readme.render(model).encode(),
         "NOTICE.txt": readme.notice().encode(),
         f"{wrappers.PYTHON}/requirements.txt": wrappers.requirements(model).encode(),
         **wrappers.python_files(),
     }
-    members = sources.members | _written(folder / "package", texts)
+    members |= _written(folder / "package", texts)
     finished = metadata.complete(model, wrappers.RUNTIME_WRAPPERS, members)
     members |= _written(folder / "package", {keys.METADATA: metadata.encode(finished)})
     target = folder / keys.PACKAGE
     archive.write(target, members)
-    return Package(metadata=finished, members=members, zip=target, beside={keys.LOG: sources.log})
+    return Package(metadata=finished, members=members, zip=target, beside=beside)
 
 
 def _written(folder: Path, texts: Mapping[str, bytes]) -> dict[str, Path]:
@@ -110,7 +120,7 @@ async def upload(store: ObjectStore, job_id: UUID, package: Package, prove: Call
     return Stored(
         metadata=package.metadata,
         package=await put(keys.PACKAGE, package.zip),
-        model=refs[package.metadata.model_file],
+        model=refs[keys.MODEL_FILES[package.metadata.model_info.export_format]],
         parity_report=refs[keys.PARITY_REPORT],
     )
 

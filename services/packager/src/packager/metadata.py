@@ -20,7 +20,7 @@ def complete(metadata: ModelMetadata, wrappers: Mapping[str, str], members: Mapp
     """
     files = tuple(digest(name, members[name]) for name in sorted(members))
     finished = msgspec.structs.replace(metadata, runtime_wrappers=dict(wrappers), files=files)
-    if finished.model_file != keys.MODEL_FILES[finished.model_info.export_format]:
+    if finished.model_file != keys.PACKAGED_MODELS[finished.model_info.export_format]:
         raise Permanent("packaging_failed", f"metadata.json names the model {finished.model_file!r}")
     try:
         builtins = msgspec.to_builtins(finished)

@@ -100,7 +100,7 @@ class Reactions:
         with span("fetch artefacts", bytes=event.model.size_bytes):
             sources = await self._fetch(event, folder)
         with span("assemble package"):
-            package = await export_package.assemble(event.metadata, sources, folder)
+            package = await export_package.assemble(event.metadata, sources, folder, max_bytes=self._model_max_bytes)
         with span("upload package", files=len(package.members)):
             return await export_package.upload(self._store, event.job_id, package, lease.heartbeat)
 

@@ -8,18 +8,50 @@ from string import Template
 
 import msgspec
 
-from contracts.model_package import ModelMetadata, TensorSpec
-from contracts.vocabulary import Decoder, Proof
+from contracts.model_package import ModelMetadata, Nms, TensorSpec
+from contracts.vocabulary import Decoder, ExportFormat, Precision, Proof
+from processing.decoders import DECODERS, Kind
 
 CLASSES_SHOWN = 100
 _TEXT_SHOWN = 120
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>#!|~$&@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
-_DETECTORS = {Decoder.YOLO_V8, Decoder.YOLO_END2END}
+MASK = (
+    "`mask` with the pixels as COCO's uncompressed run lengths (`size` height and width, `counts` down the columns, pixels "
+    "outside first; `processing.masks.Mask(size, counts).array()` gives them back)"
+)
+POINTS = "`keypoints` with x, y and confidence of each point, in pixels of the picture given"
+ROTATED = "`rotated_box` with centre, width, height and angle in radians; `bbox` is the upright box around it"
+ADDS: dict[Decoder, str] = {
+    Decoder.YOLO_V8_SEGMENT: MASK,
+    Decoder.YOLO_END2END_SEGMENT: MASK,
+    Decoder.YOLO_V8_POSE: POINTS,
+    Decoder.YOLO_END2END_POSE: POINTS,
+    Decoder.YOLO_V8_OBB: ROTATED,
+    Decoder.YOLO_END2END_OBB: ROTATED,
+    Decoder.SEMANTIC_LOGITS: MASK,
+}
+"""What a prediction has beside class, confidence and box."""
+NEEDS: dict[ExportFormat, str] = {
+    ExportFormat.COREML: "`runtimes/python` runs this model on macOS alone; on iOS open `model.mlpackage` in Xcode.",
+    ExportFormat.TENSORRT: (
+        "This engine runs on the kind of GPU and with the release of TensorRT that it was built for; see `provenance` in `metadata.json`."
+    ),
+    ExportFormat.OPENVINO: "The model is `model.xml` with its weights `model.bin` beside it; keep them together.",
+}
+"""What whoever runs a format must know."""
 PROOFS: dict[Proof, str] = {
     Proof.VERIFIED: "this file was run on its own runtime and compared with the source model",
     Proof.EVALUATED: "its program was run by a reference evaluator, not by the vendor's runtime",
     Proof.BUILT: "converted and structurally checked; nothing where it was built could run it",
     Proof.FAILED: "it does not reproduce its source model",
+}
+
+
+PRECISIONS: dict[Precision, str] = {
+    Precision.FP32: "float32 weights and arithmetic",
+    Precision.FP16: "float16 weights; the runtime computes in float16 or converts them back",
+    Precision.INT8_WEIGHTS: "int8 weights, converted back to float before they are used",
+    Precision.INT8_DYNAMIC: "int8 weights, activations quantised while the model runs",
 }
 
 
@@ -33,6 +65,9 @@ def render(metadata: ModelMetadata) -> str:
         framework=info.framework,
         task=str(info.task_type).replace("_", " "),
         export_format=info.export_format,
+        precision=PRECISIONS[metadata.precision],
+        needs=NEEDS.get(info.export_format, ""),
+        route=_route(metadata),
         proof=metadata.parity.proof,
         proof_meaning=PROOFS[metadata.parity.proof],
         model_file=metadata.model_file,
@@ -74,6 +109,16 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _route(metadata: ModelMetadata) -> str:
+    """By which forms the checkpoint became this file, and what was changed on the way."""
+    made = metadata.provenance
+    told = " → ".join(f"`{escape(form)}`" for form in made.route) or f"`{metadata.model_info.export_format}`"
+    if not made.rewrites:
+        return f"Route: {told}."
+    rewrites = ", ".join(escape(name) for name in made.rewrites)
+    return f"Route: {told}. Parts of the model were rewritten for it, with the same answers: {rewrites}."
+
+
 def _input_table(metadata: ModelMetadata) -> str:
     pre, spec = metadata.preprocessing, metadata.input_spec
     normal = pre.normalize
@@ -94,9 +139,16 @@ def _output_row(spec: TensorSpec) -> tuple[str, ...]:
 
 def _result(metadata: ModelMetadata) -> str:
     post = metadata.postprocessing
-    if post.decoder not in _DETECTORS:
+    kind = DECODERS[post.decoder].kind
+    adds = ADDS.get(post.decoder, "")
+    if kind is Kind.CLASSES:
         return f"Decoder `{post.decoder}`: the {post.top_k} likeliest classes with their probabilities."
-    nms = post.nms
+    if kind is Kind.REGIONS:
+        return f"Decoder `{post.decoder}`: one prediction for each class in the picture, the largest first, {adds}."
+    return f"Decoder `{post.decoder}`: {_boxes(post.nms)}{adds and ', ' + adds}."
+
+
+def _boxes(nms: Nms) -> str:
     if nms.embedded:
         suppression = f"suppression inside the model, overlap above {nms.iou_threshold:g}"
     elif nms.enabled:
@@ -104,8 +156,8 @@ def _result(metadata: ModelMetadata) -> str:
     else:
         suppression = "no suppression needed"
     return (
-        f"Decoder `{post.decoder}`: boxes `x1 y1 x2 y2` in pixels of the picture given, confidence above "
-        f"{nms.confidence_threshold:g}, {suppression}, at most {nms.max_detections} per picture."
+        f"boxes `x1 y1 x2 y2` in pixels of the picture given, confidence above "
+        f"{nms.confidence_threshold:g}, {suppression}, at most {nms.max_detections} per picture"
     )
 
 
@@ -134,6 +186,10 @@ def _parity(metadata: ModelMetadata) -> str:
         lines.append(f"- smallest overlap of a pair of boxes: {parity.min_iou:.6f}")
     if parity.max_box_difference_px is not None:
         lines.append(f"- largest difference of a box: {parity.max_box_difference_px:.3g} pixels")
+    if parity.max_keypoint_difference_px is not None:
+        lines.append(f"- largest difference of a keypoint: {parity.max_keypoint_difference_px:.3g} pixels")
+    if parity.min_mask_iou is not None:
+        lines.append(f"- smallest overlap of a pair of masks: {parity.min_mask_iou:.6f}")
     return outputs + "\n\n" + "\n".join(lines)
 
 

@@ -30,7 +30,8 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(predictions, indent=2, ensure_ascii=False))
+    lines = [json.dumps(prediction, ensure_ascii=False) for prediction in predictions]
+    print("[\n  " + ",\n  ".join(lines) + "\n]" if lines else "[]")
     return 0
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from model_backends import BACKENDS, Array, Facts
 from numpy.typing import NDArray
 
 from processing import images
@@ -18,7 +18,6 @@ from processing.pipeline import Pipeline
 PACKAGE = Path(__file__).resolve().parents[2]
 """Where metadata.json and the model lie in an unpacked package."""
 
-Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
 
 
@@ -28,18 +27,20 @@ class ModelWrapper:
     def __init__(self, model_path: PathLike | None = None, metadata_path: PathLike | None = None) -> None:
         """Load the model and its metadata.json, by default those of the package that this file lies in.
 
-        Raises OSError for a missing file and MetadataError for metadata that this code does not understand.
+        Raises OSError for a missing file, MetadataError for metadata that this code does not understand, and BackendError where
+        the model's runtime is not installed or cannot run on this machine.
         """
         path = Path(metadata_path) if metadata_path is not None else PACKAGE / "metadata.json"
         self.metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         self.pipeline = Pipeline.from_metadata(self.metadata)
         model = Path(model_path) if model_path is not None else path.parent / self.pipeline.model_file
-        if not model.is_file():
+        if not model.exists():
             raise FileNotFoundError(f"there is no model at {model}")
         export_format = self.metadata["model_info"]["export_format"]
         if export_format not in BACKENDS:
             raise MetadataError("model_info.export_format", f"{export_format!r}; here run: {', '.join(BACKENDS)}")
-        self._run = BACKENDS[export_format](model, self.pipeline)
+        options = self.metadata["provenance"]["export_options"]
+        self._run = BACKENDS[export_format](model, Facts(self.pipeline.input_name, self.pipeline.output_names, options))
 
     def predict(
         self,
@@ -52,7 +53,9 @@ class ModelWrapper:
     ) -> list[dict[str, Any]]:
         """Predictions of a JPEG, PNG, WebP or BMP file: dicts of class_id, class_name, confidence and bbox, best first.
 
-        `bbox` is [x1, y1, x2, y2] in pixels of the picture, None for a classifier. Options not given are the metadata's.
+        `bbox` is [x1, y1, x2, y2] in pixels of the picture, None for a classifier. Where the task has them there are
+        `rotated_box` [cx, cy, w, h, radians], `keypoints` [[x, y, confidence], …] and `mask` (COCO's uncompressed run lengths;
+        `processing.masks.Mask(size, counts).array()` gives the pixels). Options not given are the metadata's.
         Raises processing.errors.ImageError for a picture that cannot be read, OptionError for an impossible option.
         """
         return self.predict_image(
@@ -86,38 +89,8 @@ class ModelWrapper:
 
     def run(self, tensor: Array) -> dict[str, Array]:
         """The model alone: its input tensor of batch 1 to its outputs by name."""
-        return self._run(tensor)
-
-
-Run = Callable[[Array], dict[str, Array]]
-
-
-def onnx_runtime(model: Path, pipeline: Pipeline) -> Run:
-    """ONNX Runtime on the CPU."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    names = list(pipeline.output_names)
-
-    def run(tensor: Array) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, {pipeline.input_name: tensor}), strict=True))
-
-    return run
-
-
-def torchscript(model: Path, pipeline: Pipeline) -> Run:
-    """TorchScript on the CPU; its outputs have an order, the metadata names them."""
-    import torch
-
-    module = torch.jit.load(str(model), map_location="cpu").eval()
-
-    def run(tensor: Array) -> dict[str, Array]:
-        with torch.inference_mode():
-            outputs = module(torch.from_numpy(tensor))
-        parts = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-        return {name: part.numpy() for name, part in zip(pipeline.output_names, parts, strict=False)}
-
-    return run
-
-
-BACKENDS: Mapping[str, Callable[[Path, Pipeline], Run]] = {"onnx": onnx_runtime, "torchscript": torchscript}
+        batch = self.metadata["input_spec"]["shape"][0]
+        if batch <= 1:
+            return self._run(tensor)
+        outputs = self._run(np.repeat(tensor, batch, axis=0))
+        return {name: output[:1] for name, output in outputs.items()}
