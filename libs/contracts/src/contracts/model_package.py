@@ -212,6 +212,8 @@ class ModelMetadata(Section, frozen=True, kw_only=True):
     model_info: ModelInfo
     model_file: Name
     precision: Precision = Precision.FP32
+    portability: Text = ""
+    """Which machines can load the model, where not every machine with its runtime can."""
     preprocessing: Preprocessing
     postprocessing: Postprocessing
     input_spec: TensorSpec

@@ -35,6 +35,7 @@ def draft(request: ExportRequestedV1, loaded: Loaded, artefact: Artefact) -> dic
         "model_info": msgspec.to_builtins(info),
         "model_file": PACKAGED_MODELS[request.export_format],
         "precision": str(artefact.precision),
+        "portability": artefact.portability,
         "preprocessing": msgspec.to_builtins(artefact.preprocessing),
         "postprocessing": msgspec.to_builtins(artefact.postprocessing),
         "input_spec": msgspec.to_builtins(artefact.input_spec),
@@ -43,7 +44,9 @@ def draft(request: ExportRequestedV1, loaded: Loaded, artefact: Artefact) -> dic
     }
 
 
-def metadata(work: Work, draft: dict[str, object], parity: ParitySummary, performance: Performance) -> ModelMetadata:
+def metadata(
+    work: Work, draft: dict[str, object], parity: ParitySummary, performance: Performance | None
+) -> ModelMetadata:
     """The whole of metadata.json but for `runtime_wrappers` and `files`, which the packager knows."""
     loaded, artefact = work.need_loaded(), work.need_artefact()
     size = artefact.path.stat().st_size

@@ -112,6 +112,10 @@ class Artefact(Struct, frozen=True, kw_only=True):
     precision: Precision = Precision.FP32
     route: tuple[str, ...] = ()
     rewrites: tuple[str, ...] = ()
+    intermediate: Path | None = None
+    """The ONNX model that this one was built from, where nothing here may be able to execute this one."""
+    portability: str = ""
+    """Which machines can load the artefact, where not every one can."""
 
 
 class Work(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ CONVERTERS: dict[tuple[str, str], str] = {
     (TORCH, ExportFormat.COREML): "export_worker.formats.torch2coreml:convert",
     (TORCH, ExportFormat.TFLITE): "export_worker.formats.torch2tflite:convert",
     (ExportFormat.ONNX, ExportFormat.OPENVINO): "export_worker.formats.onnx2openvino:convert",
+    (ExportFormat.ONNX, ExportFormat.TENSORRT): "export_worker.formats.onnx2tensorrt:convert",
 }
 
 RUNTIMES: dict[ExportFormat, str] = {
@@ -28,6 +29,7 @@ RUNTIMES: dict[ExportFormat, str] = {
     ExportFormat.COREML: "export_worker.runtimes.coreml.runtime:open_artefact",
     ExportFormat.TFLITE: "export_worker.runtimes.tflite:open_artefact",
     ExportFormat.OPENVINO: "export_worker.runtimes.openvino:open_artefact",
+    ExportFormat.TENSORRT: "export_worker.runtimes.tensorrt:open_artefact",
 }
 
 LAYERS: dict[ExportFormat, str] = {
@@ -41,6 +43,8 @@ LAYERS: dict[ExportFormat, str] = {
 
 BEGIN = "export_worker.loaded:begin"
 VERIFIER = "export_worker.parity.verify:verify"
+FORECASTER = "export_worker.forecast.foresee:foresee"
+WEIGHER = "export_worker.forecast.memory:weigh"
 
 WARMER = "export_worker.warmup:warm"
 SELDOM: dict[Framework, str] = {Framework.ULTRALYTICS: "export_worker.frameworks.transforms:read_transforms"}

@@ -55,6 +55,10 @@ TOLERANCES: dict[tuple[ExportFormat, Precision], Tolerance] = {
         input=2e-6, relative=2e-2, absolute=1e-3, cosine=0.999, confidence=0.02, iou=0.9, pixels=1.0, matched=0.95,
         reason="TBD",
     ),
+    (ExportFormat.TENSORRT, FP32): Tolerance(
+        input=2e-6, relative=1e-3, absolute=1e-4, cosine=0.9999, confidence=5e-3, iou=0.98, pixels=0.5, matched=0.98,
+        reason="float32 on an NVIDIA GPU may use TF32's 10 bits in products; not measured here, where no engine was executed.",
+    ),
 }  # fmt: skip
 
 BELOW_FLOAT32: dict[Precision, Tolerance] = {
