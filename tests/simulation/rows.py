@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec.structs import replace as with_fields
 
-from contracts.vocabulary import ExportFormat, ExportStatus, Tier
+from contracts.vocabulary import ExportRoute, ExportStatus, Tier
 from gateway.deployment import DeploymentState
 from gateway.export_job import OPEN, JobState
 from gateway.queue import Waiting
@@ -30,6 +30,7 @@ async def insert_job(conn: Connection, new: NewJob) -> JobRow:
     row = JobRow(
         **_empty(request.job_id, conn.state.trainings[request.training_job_id], request.version),
         export_format=request.export_format,
+        route=request.export_route,
         version_tag=new.version_tag,
         traceparent=new.traceparent,
         state=JobState(),
@@ -43,6 +44,7 @@ async def insert_refused(conn: Connection, training: TrainingJob, new: RefusedJo
     row = JobRow(
         **_empty(new.id, training, new.version),
         export_format=new.wish.export_format,
+        route=ExportRoute(str(new.wish.export_format)),
         version_tag=None,
         traceparent="",
         state=state,
@@ -189,7 +191,7 @@ async def record_use(conn: Connection, fact: Any) -> None:
 
 
 async def line(conn: Connection, ahead: int) -> Line:
-    asked: Counter[tuple[ExportFormat, UUID]] = Counter()
+    asked: Counter[tuple[ExportRoute, UUID]] = Counter()
     places: Counter[UUID] = Counter()
     waiting = []
     for job in conn.state.jobs.values():
@@ -197,10 +199,10 @@ async def line(conn: Connection, ahead: int) -> Line:
         if row.state.status not in OPEN:
             continue
         if job.released_at is not None:
-            asked[(row.export_format, row.user_id)] += 1
+            asked[(row.route, row.user_id)] += 1
         elif (place := places[row.user_id] + 1) <= ahead:
             places[row.user_id] = place
-            one = Waiting(id=row.id, user_id=row.user_id, export_format=row.export_format, allowed=ALLOWED, place=place)
+            one = Waiting(id=row.id, user_id=row.user_id, route=row.route, allowed=ALLOWED, place=place)
             waiting.append(one)
     return Line(waiting=waiting, asked=dict(asked))
 

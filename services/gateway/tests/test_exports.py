@@ -74,7 +74,7 @@ async def test_a_failed_job_says_stage_cause_and_hint(gateway: Gateway) -> None:
 async def test_versions_count_without_gaps_or_doubles_under_concurrency(gateway: Gateway) -> None:
     client = await gateway.tenant("enterprise")
     first, second = await gateway.training(client), await gateway.training(client)
-    refused = {"export_format": "coreml"}
+    refused = {"export_format": "torchscript", "export_config": {"optimize_for_mobile": True}}
 
     async def ask(number: int) -> None:
         training = (first, second)[number % 2]
@@ -227,7 +227,7 @@ async def test_capabilities_are_the_designs_matrix_and_what_lives(gateway: Gatew
     assert answer["framework"] == "ultralytics"
     assert onnx.items() <= answer["formats"]["onnx"].items()
     assert set(answer["formats"]) == {"onnx", "tensorrt", "coreml", "tflite", "openvino", "torchscript"}
-    assert answer["live"]["onnx"] == {"available": False, "reason": "no worker is running"}
+    assert answer["live"]["onnx"] == {"available": False, "reason": "no worker is running", "flavors": {}}
     yes = Availability(available=True)
     worker = WorkerAnnouncement(
         worker_id="w1",

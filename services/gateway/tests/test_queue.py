@@ -5,19 +5,19 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.vocabulary import ExportFormat
+from contracts.vocabulary import ExportRoute
 from gateway.queue import Waiting, choose
 
 ANNA, BERT, CARL = (UUID(int=number) for number in range(1, 4))
-ONNX, TORCHSCRIPT = ExportFormat.ONNX, ExportFormat.TORCHSCRIPT
+ONNX, TORCHSCRIPT = ExportRoute.ONNX, ExportRoute.TORCHSCRIPT
 
 
-def line(*users: UUID, allowed: int = 100, export_format: ExportFormat = ONNX) -> list[Waiting]:
+def line(*users: UUID, allowed: int = 100, route: ExportRoute = ONNX) -> list[Waiting]:
     return [
         Waiting(
             id=UUID(int=100 + index),
             user_id=user,
-            export_format=export_format,
+            route=route,
             allowed=allowed,
             place=users[: index + 1].count(user),
         )
@@ -45,7 +45,7 @@ def test_a_full_bus_takes_no_more() -> None:
 
 
 def test_a_format_that_nobody_makes_holds_up_no_other() -> None:
-    waiting = line(ANNA, export_format=ONNX)
+    waiting = line(ANNA, route=ONNX)
     assert choose(waiting, {(TORCHSCRIPT, ANNA): 16}, 16) == [waiting[0].id]
 
 

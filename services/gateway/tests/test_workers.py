@@ -1,8 +1,11 @@
 """What live workers can do, and the reason where none can."""
 
+import pytest
+from msgspec import structs
+
 from contracts.capabilities import Availability, WorkerAnnouncement
-from contracts.vocabulary import ExportFormat, Framework
-from gateway.workers import availability
+from contracts.vocabulary import ExportFormat, ExportRoute, Framework
+from gateway.workers import availability, waits_for
 
 YES, NO = Availability(available=True), Availability(available=False, reason="its toolchain is missing")
 
@@ -29,8 +32,52 @@ def test_without_workers_the_reason_is_that() -> None:
     assert availability([], Framework.TIMM, ExportFormat.ONNX).reason == "no worker is running"
 
 
-def test_what_the_platform_cannot_do_no_worker_can() -> None:
-    capable = worker("a", {ExportFormat.COREML: YES}, {Framework.HUGGINGFACE: YES})
-    answer = availability([capable], Framework.HUGGINGFACE, ExportFormat.COREML)
-    assert not answer.available
-    assert "huggingface" in answer.reason
+GPU_LESS = Availability(available=True, flavors={"tensorrt": "no NVIDIA GPU on this worker", "rtx": ""})
+GPU = Availability(available=True, flavors={"tensorrt": "", "rtx": "not installed on this worker: tensorrt_rtx"})
+TIMM = {Framework.TIMM: YES}
+
+
+def test_flavors_are_those_of_all_workers_together() -> None:
+    ahead, here = worker("a", {ExportFormat.TENSORRT: GPU_LESS}, TIMM), worker("b", {ExportFormat.TENSORRT: GPU}, TIMM)
+    assert availability([ahead], Framework.TIMM, ExportFormat.TENSORRT).flavors == {
+        "tensorrt": "a: no NVIDIA GPU on this worker",
+        "rtx": "",
+    }
+    for both in ([ahead, here], [here, ahead]):
+        assert availability(both, Framework.TIMM, ExportFormat.TENSORRT).flavors == {"tensorrt": "", "rtx": ""}
+
+
+def test_a_flavor_needs_a_worker_that_loads_the_framework() -> None:
+    told = availability([worker("a", {ExportFormat.TENSORRT: GPU}, {})], Framework.TIMM, ExportFormat.TENSORRT)
+    assert not told.available
+    assert told.flavors["tensorrt"] == "a: it does not load timm"
+
+
+def test_an_engine_for_a_gpu_waits_for_a_worker_that_has_one() -> None:
+    ahead = worker("a", {ExportFormat.TENSORRT: GPU_LESS}, TIMM)
+    assert waits_for([ahead], Framework.TIMM, ExportRoute.TENSORRT) == (
+        "a worker with an NVIDIA GPU and TensorRT; a: no NVIDIA GPU on this worker"
+    )
+    assert waits_for([ahead], Framework.TIMM, ExportRoute.TENSORRT_RTX) == ""
+    here = worker("b", {ExportFormat.TENSORRT: GPU}, TIMM)
+    assert waits_for([ahead, here], Framework.TIMM, ExportRoute.TENSORRT) == ""
+
+
+def test_without_workers_everything_waits() -> None:
+    told = waits_for([], Framework.TIMM, ExportRoute.TFLITE)
+    assert told == "a worker that makes tflite from timm models; no worker is running"
+
+
+def test_a_job_waits_while_every_worker_that_could_take_it_is_busy() -> None:
+    idle = worker("a", {ExportFormat.ONNX: YES}, TIMM)
+    busy = structs.replace(idle, worker_id="b", busy=1)
+    other = worker("c", {ExportFormat.TFLITE: YES}, TIMM)
+    assert waits_for([busy, other], Framework.TIMM, ExportRoute.ONNX) == (
+        "a free worker: those that can take it are busy (b)"
+    )
+    assert waits_for([busy, idle], Framework.TIMM, ExportRoute.ONNX) == ""
+
+
+@pytest.mark.parametrize("route", ExportRoute)
+def test_every_route_is_waited_for_by_name(route: ExportRoute) -> None:
+    assert waits_for([worker("a", {}, {})], Framework.TIMM, route).endswith("; a: it does not load timm")

@@ -77,6 +77,8 @@ class ExportJob(Answer, frozen=True, kw_only=True):
     progress_percent: float = 0.0
     attempt: int = 0
     message: str | None = None
+    waits_for: str = ""
+    """What a pending job waits for, in words; empty where nothing is amiss."""
     proof: Proof | None = None
     parity: ParitySummary | None = None
     exported_model_path: str | None = None

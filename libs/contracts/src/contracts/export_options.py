@@ -95,10 +95,14 @@ OPTIONS: dict[ExportFormat, type[ExportOptions]] = {
 }
 
 
+FLAVOR_ROUTES: dict[str, ExportRoute] = {"tensorrt": ExportRoute.TENSORRT, "rtx": ExportRoute.TENSORRT_RTX}
+"""Builders of engines are different workers, by `TensorRtOptions.flavor`."""
+
+
 def export_route(options: ExportOptions) -> ExportRoute:
     """What the workers that can carry out these options listen to."""
-    if isinstance(options, TensorRtOptions) and options.flavor == "rtx":
-        return ExportRoute.TENSORRT_RTX
+    if isinstance(options, TensorRtOptions):
+        return FLAVOR_ROUTES[options.flavor]
     return ExportRoute(str(options.__struct_config__.tag))
 
 

@@ -13,6 +13,7 @@ import msgspec
 import nats.errors
 
 from contracts.capabilities import Availability, WorkerAnnouncement
+from contracts.export_options import FLAVOR_ROUTES
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, ExportRoute, Framework
 from export_worker import registry
@@ -24,7 +25,6 @@ from servicekit.bus import Bus
 PERIOD_S = 10.0
 TTL_S = 45.0
 GPU_PATIENCE_S = 10.0
-FLAVOR_ROUTES = {"tensorrt": ExportRoute.TENSORRT, "rtx": ExportRoute.TENSORRT_RTX}
 NO_GPU = "no NVIDIA GPU on this worker"
 Missing = Callable[[Iterable[str]], list[str]]
 _log = logging.getLogger(__name__)

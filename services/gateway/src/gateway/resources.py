@@ -29,7 +29,10 @@ ERROR_MESSAGE_LENGTH = 1000
 
 
 class ExportJob(Struct, frozen=True, kw_only=True):
-    """One export; `error` says in full what `error_message` says in short, `heard_at` when its worker last gave a sign of life."""
+    """One export; `error` says in full what `error_message` says in short, `heard_at` when its worker last gave a sign of life.
+
+    `waits_for` says what a pending job waits for, as live workers have announced themselves; empty where nothing is amiss.
+    """
 
     id: UUID
     user_id: UUID
@@ -52,6 +55,7 @@ class ExportJob(Struct, frozen=True, kw_only=True):
     progress_percent: float
     attempt: int
     message: str
+    waits_for: str = ""
     worker_id: str
     proof: Proof | None
     parity: ParitySummary | None
@@ -145,7 +149,7 @@ class TrainingPage(Page[TrainingJob], frozen=True, kw_only=True):
     """A page of trainings."""
 
 
-def export_job(row: JobRow, bucket: str) -> ExportJob:
+def export_job(row: JobRow, bucket: str, waits_for: str = "") -> ExportJob:
     """The answer about a job; paths are `s3://` URIs."""
     state, metadata = row.state, row.state.metadata
     asked = {name: getattr(row, name) for name in ExportJob.__struct_fields__ if hasattr(row, name)}
@@ -154,6 +158,7 @@ def export_job(row: JobRow, bucket: str) -> ExportJob:
     return ExportJob(
         **asked,
         **told,
+        waits_for=waits_for,
         worker_id=state.worker_id,
         proof=state.proof,
         parity=metadata.parity if metadata else None,

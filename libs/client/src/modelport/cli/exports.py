@@ -59,6 +59,9 @@ def export(
             validation_config=validation_config,
             version_tag=version_tag,
         )
+        job = client.exports.get(job.id)
+        if job.waits_for:
+            session.note(f"waits for {job.waits_for}; give it up with: modelport cancel {job.id}")
         if wait:
             session.note(f"job {job.id}, version v{job.version}")
             job = follow_job(session.err, client, job)

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from contracts.capabilities import ExportCapabilities
+from contracts.capabilities import Availability, ExportCapabilities
 from modelport.models import (
     ApiKey,
     DeadLetter,
@@ -100,7 +100,9 @@ def training(found: TrainingJob) -> RenderableType:
 
 def exports(found: Sequence[ExportJob]) -> RenderableType:
     headers = ("ID", "VERSION", "FORMAT", "STATUS", "PROOF", "SIZE", "CREATED")
-    return table(headers, (_export_row(job) for job in found))
+    if not any(job.waits_for for job in found):
+        return table(headers, (_export_row(job) for job in found))
+    return table((*headers, "WAITS FOR"), ((*_export_row(job), job.waits_for) for job in found))
 
 
 def _export_row(job: ExportJob) -> tuple[RenderableType, ...]:
@@ -118,6 +120,7 @@ def export(job: ExportJob) -> RenderableType:
         ("tag", job.version_tag),
         ("format", job.export_format),
         ("status", word(job.status)),
+        ("waits for", Text(job.waits_for, style="yellow") if job.waits_for else ""),
         ("last sign", _ago(job.heard_at) if job.status == "running" else ""),
         ("proof", word(job.proof)),
         ("model size", size(job.model_size_bytes)),
@@ -143,9 +146,16 @@ def capabilities(found: Sequence[ExportCapabilities]) -> RenderableType:
             now = Text("yes", style="green") if live and live.available else Text("no", style="yellow")
             how = "embedded" if cell.preprocessing_embedded else "in the wrapper"
             supported = Text("yes", style="green") if cell.supported else Text("no", style="red")
-            reason = cell.reason or (live.reason if live else "")
+            reason = cell.reason or _why_not(live)
             rows.append((answer.framework, name, supported, cell.quality, how, now, reason))
     return table(headers, rows)
+
+
+def _why_not(live: Availability | None) -> str:
+    """The reason, or of a format with flavours those that cannot be made now."""
+    if live is None or live.reason:
+        return live.reason if live else ""
+    return "; ".join(f"flavor {name}: {why}" for name, why in live.flavors.items() if why)
 
 
 def deployments(found: Sequence[Deployment]) -> RenderableType:

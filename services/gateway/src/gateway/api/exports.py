@@ -11,7 +11,7 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from contracts import keys
-from contracts.capabilities import ExportCapabilities, capability
+from contracts.capabilities import ExportCapabilities, WorkerAnnouncement, capability
 from contracts.errors import FieldError, Permanent
 from contracts.events.training import ExportWish
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework
@@ -122,14 +122,15 @@ async def list_export_jobs(
 async def page_of_jobs(parts: Parts, query: Query) -> ExportJobPage:
     """One page of answers."""
     page = await jobs.page(parts.pool, query)
-    items = [resources.export_job(row, parts.objects.bucket) for row in page.items]
+    items = await _shown(parts, page.items)
     return ExportJobPage(items=items, next_cursor=page.next_cursor, has_more=page.has_more)
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}", **READ)
 async def get_export_job(parts: Wired, caller: Sender, job_id: Id) -> ExportJob:
     """One export job."""
-    return resources.export_job(await _require(parts, caller, job_id), parts.objects.bucket)
+    [shown] = await _shown(parts, [await _require(parts, caller, job_id)])
+    return shown
 
 
 @patch("/api/v1/export/jobs/{job_id:uuid}", **WRITE)
@@ -225,6 +226,19 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     get_export_report,
     get_export_trace,
 )
+
+
+async def _shown(parts: Parts, rows: Sequence[jobs.JobRow]) -> list[ExportJob]:
+    """The answers about jobs; what pending ones wait for is asked of the live workers, once."""
+    pending = any(row.state.status is ExportStatus.PENDING for row in rows)
+    found = await workers.announced(parts.bus) if pending else None
+    return [resources.export_job(row, parts.objects.bucket, _wait(row, found)) for row in rows]
+
+
+def _wait(row: jobs.JobRow, found: list[WorkerAnnouncement] | None) -> str:
+    if found is None or row.state.status is not ExportStatus.PENDING:
+        return ""
+    return workers.waits_for(found, row.framework, row.route)
 
 
 async def _require(parts: Parts, caller: Caller, job_id: UUID) -> jobs.JobRow:

@@ -10,7 +10,7 @@ from msgspec import Struct, convert
 from contracts.errors import ErrorInfo
 from contracts.events import ExportRequestedV1
 from contracts.events.training import ExportWish
-from contracts.vocabulary import ExportFormat, ExportStatus, Framework, TaskType
+from contracts.vocabulary import ExportFormat, ExportRoute, ExportStatus, Framework, TaskType
 from gateway.export_job import TERMINAL, JobState
 from gateway.store import pages
 from gateway.store.trainings import TrainingJob
@@ -50,6 +50,8 @@ class JobRow(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     heard_at: datetime | None = None
     """When a worker last showed that it is at it."""
+    route: ExportRoute
+    """The line that it stands in, and what the workers that can make it listen to."""
     state: JobState
 
 
@@ -88,7 +90,8 @@ class JobEvent(Struct, frozen=True, kw_only=True):
 _ASKED = (
     "id, user_id, training_job_id, version, version_tag, is_default, trace_id, traceparent, k8s_job_name, process_id, "
     "export_format, framework, task_type, checkpoint_path, export_config, optimization_config, validation_config, "
-    "validation_metrics, requests, created_at, started_at, completed_at, updated_at, heard_at"
+    "validation_metrics, requests, created_at, started_at, completed_at, updated_at, heard_at, "
+    "COALESCE(route, export_format) AS route"
 )
 _STATE = JobState.__struct_fields__
 _SELECT = "SELECT :columns FROM export_jobs".replace(":columns", ", ".join((_ASKED, *_STATE)))
@@ -106,7 +109,7 @@ async def insert(conn: Connection, job: NewJob) -> JobRow:
     await conn.execute(
         "INSERT INTO export_jobs (id, user_id, training_job_id, version, version_tag, trace_id, traceparent, export_format, "
         "framework, task_type, checkpoint_path, export_config, optimization_config, validation_config, request, timeout_s, "
-        "status) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'pending')",
+        "route, status) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'pending')",
         request.job_id,
         request.user_id,
         request.training_job_id,
@@ -123,6 +126,7 @@ async def insert(conn: Connection, job: NewJob) -> JobRow:
         job.validation_config,
         request,
         request.timeout_s,
+        request.export_route,
     )
     return _read(await conn.fetchrow(f"{_SELECT} WHERE id = $1", request.job_id))
 

@@ -55,7 +55,7 @@ async def expired_jobs(conn: Connection, limits: Limits) -> list[UUID]:
         "SELECT id FROM export_jobs j WHERE (status = 'pending' AND released_at IS NOT NULL"
         "  AND GREATEST(heard_at, released_at) < now() - make_interval(secs => $1))"
         " OR (status = 'pending' AND released_at IS NULL AND created_at < now() - make_interval(secs => $1)"
-        "  AND NOT EXISTS (SELECT 1 FROM export_jobs o WHERE o.export_format = j.export_format"
+        "  AND NOT EXISTS (SELECT 1 FROM export_jobs o WHERE COALESCE(o.route, o.export_format) = COALESCE(j.route, j.export_format)"
         "  AND o.started_at > now() - make_interval(secs => $1)))"
         " OR (status = 'running' AND (heard_at < now() - make_interval(secs => $2)"
         " OR attempt_started_at < now() - make_interval(secs => timeout_s + $3)))"
