@@ -1,26 +1,24 @@
-"""Hugging Face image classifiers: a folder or zip of config.json, weights and preprocessor_config.json, without remote code."""
+"""Hugging Face models: a folder or zip of config.json, weights and preprocessor_config.json, without remote code."""
 
 import json
 import pickle
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from msgspec import structs
-from PIL import Image
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor
 
 from contracts.errors import Permanent
 from contracts.events.export import ExportRequestedV1
 from export_worker.frameworks import processors
 from export_worker.frameworks.archive import unpack
 from export_worker.frameworks.checkpoints import ORIGINS, class_names, error_line, sniff
-from export_worker.frameworks.classification import TOP_K, classification
-from export_worker.loaded import Found, Loaded, Output, Picture, SourceRun, Work
+from export_worker.frameworks.hf_tasks import Answers, ProcessorSource, Task, note_of, task_of, tried
+from export_worker.loaded import Loaded, Work
 
 WEIGHTS = ("*.safetensors", "*.bin")
 MAX_UNPACKED_FACTOR = 4
@@ -34,8 +32,11 @@ TASKS = {
     "ForSemanticSegmentation": "semantic_segmentation",
     "ForInstanceSegmentation": "instance_segmentation",
     "ForUniversalSegmentation": "instance_segmentation",
+    "ForSegmentation": "panoptic_segmentation",
+    "ForDepthEstimation": "depth_estimation",
     "ForPoseEstimation": "pose_estimation",
 }
+"""What an architecture's name ends in, and the task that it is for."""
 
 
 def load(work: Work) -> Work:
@@ -43,56 +44,28 @@ def load(work: Work) -> Work:
     folder = _folder(work)
     config = _config(folder)
     _check(config, work.request)
-    model, size_bytes = _model(folder)
+    task = task_of(work.request.task_type)
+    model, size_bytes = _model(folder, task)
     names = _names(model.config.id2label, int(model.config.num_labels))
     classes = class_names(names, work.request.classes)
     wanted = work.request.options.image_size or work.request.source_config.get("image_size")
-    processor = processors.adapt(_processor(folder), wanted)
+    processor, settled = processors.adapt(_processor(folder), wanted)
     preprocessing = processors.read(processor)
-    module = Logits(model).eval().requires_grad_(False)
+    module = Answers(model, task.fields).eval().requires_grad_(False)
+    example = torch.zeros(1, 3, *preprocessing.resize.size)
     loaded = Loaded(
         module=module,
-        source=ProcessorSource(module, processor),
+        source=ProcessorSource(module, processor, task.find),
         preprocessing=preprocessing,
-        postprocessing=classification(),
-        outputs=(Output("logits", "[batch, class]"),),
-        example=torch.zeros(1, 3, *preprocessing.resize.size),
+        postprocessing=tried(module, example, task, len(names), processor),
+        outputs=task.outputs,
+        example=example,
         classes=classes,
         source_size_bytes=size_bytes,
         toolchain={"transformers": transformers.__version__},
-        note=BACKEND,
+        note=" ".join(filter(None, (BACKEND, settled, note_of(task, preprocessing.resize)))),
     )
     return structs.replace(work, loaded=loaded)
-
-
-class Logits(torch.nn.Module):
-    """The model with its first answer alone."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(pixel_values=images, return_dict=True).logits
-        return logits
-
-
-class ProcessorSource:
-    """The classifier behind its own image processor, which takes a Pillow picture as users give it."""
-
-    def __init__(self, model: torch.nn.Module, processor: Any) -> None:
-        self.model, self.processor = model, processor
-
-    def __call__(self, picture: Picture, confidence: float, iou: float) -> SourceRun:
-        tensor = self.processor(images=Image.fromarray(picture), return_tensors="pt")["pixel_values"]
-        start = time.perf_counter()
-        with torch.inference_mode():
-            logits = self.model(tensor)
-        milliseconds = (time.perf_counter() - start) * 1000
-        scores = logits.softmax(-1)[0]
-        best = scores.topk(min(TOP_K, len(scores)))
-        found = tuple(Found(int(i), float(s)) for s, i in zip(best.values, best.indices, strict=True))
-        return SourceRun(tensor.numpy(), (logits.numpy(),), found, milliseconds)
 
 
 def _folder(work: Work) -> Path:
@@ -130,13 +103,13 @@ def _check(config: dict[str, Any], request: ExportRequestedV1) -> None:
             )
 
 
-def _model(folder: Path) -> tuple[Any, int]:
+def _model(folder: Path, task: Task) -> tuple[Any, int]:
     safe = sorted(folder.glob(WEIGHTS[0]))
     files = safe or sorted(folder.glob(WEIGHTS[1]))
     if not files:
         raise Permanent("checkpoint_unreadable", "the folder has no weights: neither *.safetensors nor *.bin.")
     try:
-        model, told = AutoModelForImageClassification.from_pretrained(
+        model, told = task.opener.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=bool(safe),
             output_loading_info=True, attn_implementation="eager", dtype=torch.float32,
         )  # fmt: skip

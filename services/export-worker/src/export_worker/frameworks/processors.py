@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transformers.image_processing_backends import PilBackend, TorchvisionBackend
+from transformers.image_processing_backends import PilBackend
 
 from contracts.errors import Permanent
 from contracts.model_package import Normalize, Preprocessing, Resize, TensorFormat
@@ -13,55 +13,107 @@ KERNELS = {0: Kernel.PIL_NEAREST, 1: Kernel.PIL_LANCZOS, 2: Kernel.PIL_BILINEAR,
 ARITHMETIC = ("_preprocess", "resize", "center_crop", "rescale", "normalize", "rescale_and_normalize", "pad")
 
 
-ALIKE = frozenset({"BeitImageProcessorPil", "MobileNetV2ImageProcessorPil", "SegformerImageProcessorPil"})
-"""Their own methods are about segmentation maps; a picture goes the common way."""
+ALIKE = frozenset(f"{name}ImageProcessorPil" for name in ("Beit", "DPT", "MobileNetV2", "MobileViT", "Segformer"))
+"""Their own methods are about segmentation maps, the order of colours and sizes; a picture goes the common way."""
+SETS = frozenset(
+    f"{name}ImageProcessorPil" for name in ("ConditionalDetr", "DeformableDetr", "Detr", "RTDetr", "Yolos")
+)
+"""Their own methods are about boxes and about padding to the largest picture of a batch."""
 CONVNEXT = "ConvNextImageProcessorPil"
 CONVNEXT_WARPS_FROM = 384
+MAX_SIDE = 4096
+FIXED = (
+    "An exported model has one input size, so pictures are stretched to {height}x{width} for source and artefact alike; the processor as "
+    "it was saved ({saved}) keeps their aspect ratio."
+)
 
 
-def adapt(processor: Any, size: object) -> Any:
-    """The processor, set to an asked [height, width]; raises Permanent("unsupported") where that cannot be said to it."""
+def adapt(processor: Any, size: object) -> tuple[Any, str]:
+    """The processor, set to one input size: an asked [height, width], or its own; and what a reader should know about that.
+
+    Raises Permanent("unsupported") where that cannot be said to it.
+    """
     _plain(processor)
-    if size is None:
-        return processor
-    if not isinstance(size, (list, tuple)) or len(size) != 2:
-        raise Permanent("unsupported", f"image_size must be [height, width], not {size!r}.")
-    height, width = int(size[0]), int(size[1])
+    note = _fix(processor, _asked(size))
     own = read(processor).resize
-    if (height, width) == own.size:
-        return processor
-    kind = type(processor.size)
-    if own.method is ResizeMethod.STRETCH:
-        processor.size = kind(height=height, width=width)
-        return processor
+    if max(own.size) > MAX_SIDE or min(own.size) < 1:
+        raise Permanent("unsupported", f"the input size {list(own.size)} is not between 1 and {MAX_SIDE} pixels.")
+    if size is None or own.size == _asked(size):
+        return processor, note
     raise Permanent(
         "unsupported",
-        f"export_config.image_size: this processor crops to {list(own.size)}.",
+        f"export_config.image_size: this processor makes pictures of {list(own.size)} of it.",
         hint=f"What works: {list(own.size)}.",
     )
+
+
+def _asked(size: object) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = [size, size] if isinstance(size, int) else size
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(side, int) for side in pair):
+        raise Permanent("unsupported", f"image_size must be [height, width], not {size!r}.")
+    return pair[0], pair[1]
+
+
+def _fix(processor: Any, asked: tuple[int, int] | None) -> str:
+    """Make one input size of the rule by which a processor finds a size for each picture; says so where that changes something."""
+    size = processor.size
+    keeps = bool(getattr(processor, "keep_aspect_ratio", False))
+    saved = dict(size)
+    if type(processor).__name__ in SETS:
+        padded = processor.pad_size if processor.do_pad else None
+        keeps = not (size.height and size.width) or padded is not None
+        asked = asked or _one_size(size, padded)
+        processor.do_pad = False
+    elif not keeps and (asked is None or processor.do_center_crop or not (size.height and size.width)):
+        return ""
+    if keeps and hasattr(processor, "keep_aspect_ratio"):
+        processor.keep_aspect_ratio = False
+    height, width = asked or (size.height, size.width)
+    processor.size = type(size)(height=height, width=width)
+    words = ", ".join(f"{name} {value}" for name, value in saved.items())
+    return FIXED.format(height=height, width=width, saved=words) if keeps else ""
+
+
+def _one_size(size: Any, padded: Any) -> tuple[int, int]:
+    """Where all pictures are padded to, else both sides as given, else a square of the short side."""
+    if padded is not None and padded.height and padded.width:
+        return int(padded.height), int(padded.width)
+    if size.height and size.width:
+        return int(size.height), int(size.width)
+    if size.max_height and size.max_width:
+        return int(size.max_height), int(size.max_width)
+    if not size.shortest_edge:
+        raise Permanent("unsupported", f"the size {dict(size)} cannot be exported.")
+    return int(size.shortest_edge), int(size.shortest_edge)
 
 
 def read(processor: Any) -> Preprocessing:
     """What the processor does, from its own attributes."""
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if processor.do_normalize:
+    flips = getattr(processor, "do_flip_channel_order", None)
+    if processor.do_normalize and flips is None:  # the one that flips colours never normalises, whatever it was told
         mean, std = _triple(processor.image_mean), _triple(processor.image_std)
     scale = float(processor.rescale_factor) if processor.do_rescale else 1.0
     return Preprocessing(
-        resize=_resize(processor), normalize=Normalize(scale=scale, mean=mean, std=std), format=TensorFormat()
+        resize=_resize(processor),
+        normalize=Normalize(scale=scale, mean=mean, std=std),
+        format=TensorFormat(color_space="BGR" if flips else "RGB"),
     )
 
 
 def _plain(processor: Any) -> None:
     """Only the arithmetic that all processors share is known here."""
     kind = type(processor)
-    base = next((base for base in (TorchvisionBackend, PilBackend) if isinstance(processor, base)), None)
-    changed = [
-        name for name in ARITHMETIC if base is None or getattr(kind, name, None) is not getattr(base, name, None)
-    ]
-    if changed and kind.__name__ not in {*ALIKE, CONVNEXT}:
+    if not isinstance(processor, PilBackend):
+        raise Permanent(
+            "unsupported", f"{kind.__name__} prepares pictures without Pillow, which cannot be reproduced exactly."
+        )
+    changed = [name for name in ARITHMETIC if getattr(kind, name, None) is not getattr(PilBackend, name, None)]
+    if changed and kind.__name__ not in {*ALIKE, *SETS, CONVNEXT}:
         raise Permanent("unsupported", f"{kind.__name__} prepares pictures in a way of its own ({changed[0]}).")
-    if getattr(processor, "do_pad", None):
+    if processor.do_pad and kind.__name__ not in SETS:
         raise Permanent("unsupported", f"{kind.__name__} pads (do_pad), which cannot be exported.")
 
 
@@ -78,7 +130,8 @@ def _resize(processor: Any) -> Resize:
     if type(processor).__name__ == CONVNEXT:
         return _convnext(processor, kernel)
     if size.height and size.width:
-        to = (int(size.height), int(size.width))
+        step = int(getattr(processor, "ensure_multiple_of", None) or 1)
+        to = (round(size.height / step) * step, round(size.width / step) * step)
         if cut is None or cut == to:
             return Resize(method=ResizeMethod.STRETCH, size=to, kernel=kernel)
         return Resize(method=ResizeMethod.STRETCH_CROP, size=cut, kernel=kernel, resize_to=to, crop_offset="truncate")
