@@ -4,26 +4,39 @@ The names are the design's. A run has credentials for the bucket and the bus; th
 """
 
 from collections.abc import Mapping
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
+from contracts import subjects
 from contracts.errors import Permanent
-from contracts.events.export import ExportRequestedV1
+from contracts.events.export import ExportRequestedV1, PreflightRequestedV1
 
 
-class ExportRun(Struct, frozen=True, kw_only=True):
-    """One attempt at one job."""
+class ExportRun(Struct, frozen=True, kw_only=True, tag_field="kind", tag="export"):
+    """One attempt at one job; `memory_bytes` is what its step may use as its parent tells it, 0 where nobody has."""
 
     request: ExportRequestedV1
     attempt: int
     worker_id: str
     traceparent: str = ""
+    memory_bytes: int = 0
 
     @property
     def id(self) -> str:
         """Names the process or the Kubernetes Job; the same attempt always gets the same name."""
         return f"export-{self.request.job_id}-{self.attempt}"
+
+    @property
+    def subject_id(self) -> UUID:
+        """What the run's facts are about."""
+        return self.request.job_id
+
+    @property
+    def lease(self) -> str:
+        """Key of whoever may state them."""
+        return subjects.export_lease(self.request.job_id)
 
     def to_env(self) -> dict[str, str]:
         """The variables of this run, without credentials."""
@@ -84,6 +97,50 @@ class ExportRun(Struct, frozen=True, kw_only=True):
             raise Permanent("invalid_settings", f"{error.args[0]} is not set") from error
         except (ValueError, msgspec.MsgspecError) as error:
             raise Permanent("invalid_settings", f"the run's environment cannot be read: {error}") from error
+
+
+class PreflightRun(Struct, frozen=True, kw_only=True, tag_field="kind", tag="preflight"):
+    """One attempt at one preflight; `keep_as` is the key that a certain answer is kept under for the next time, empty where nowhere."""
+
+    request: PreflightRequestedV1
+    attempt: int
+    worker_id: str
+    traceparent: str = ""
+    keep_as: str = ""
+    memory_bytes: int = 0
+
+    @property
+    def id(self) -> str:
+        """Names the process; the same attempt always gets the same name."""
+        return f"preflight-{self.request.preflight_id}-{self.attempt}"
+
+    @property
+    def subject_id(self) -> UUID:
+        """What the run's fact is about."""
+        return self.request.preflight_id
+
+    @property
+    def lease(self) -> str:
+        """Key of whoever may state it."""
+        return subjects.preflight_lease(self.request.preflight_id)
+
+    def to_env(self) -> dict[str, str]:
+        """The variables of this run, without credentials."""
+        return {PREFLIGHT: _json(self)}
+
+
+PREFLIGHT = "PREFLIGHT"
+Run = ExportRun | PreflightRun
+
+
+def run_from_env(environ: Mapping[str, str]) -> Run:
+    """The run that `to_env` of either kind wrote; raises Permanent("invalid_settings") naming what is missing or wrong."""
+    if PREFLIGHT not in environ:
+        return ExportRun.from_env(environ)
+    try:
+        return msgspec.json.decode(environ[PREFLIGHT], type=PreflightRun)
+    except msgspec.MsgspecError as error:
+        raise Permanent("invalid_settings", f"{PREFLIGHT} cannot be read: {error}") from error
 
 
 def _json(value: object) -> str:

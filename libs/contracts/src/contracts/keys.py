@@ -23,7 +23,7 @@ PACKAGED_MODELS: dict[ExportFormat, str] = {
 }
 """What of a package its reader opens: formats of several files are stored as a zip and lie unpacked in a package."""
 UPLOADS = "uploads"
-PRODUCTS = frozenset({"exports", "edge-packages", "container-packages", "triton-models"})
+PRODUCTS = frozenset({"exports", "preflights", "edge-packages", "container-packages", "triton-models"})
 """First folders of what we make ourselves."""
 PACKAGE = "export-package.zip"
 METADATA = "metadata.json"
@@ -67,6 +67,11 @@ def attempt_file(job_id: UUID, attempt: int, path: str) -> str:
 def package_claim(job_id: UUID) -> str:
     """Which attempt the job's package is made of: written once, by whoever takes it first."""
     return f"exports/{job_id}/attempts/packaged.json"
+
+
+def preflight(user_id: UUID, digest: str) -> str:
+    """What a preflight foresaw, kept for the same user's next one of the same digest."""
+    return f"preflights/{user_id}/{digest}.json"
 
 
 def edge_package(deployment_id: UUID) -> str:

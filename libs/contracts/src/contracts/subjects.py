@@ -110,6 +110,11 @@ def package_lease(job_id: UUID) -> str:
     return f"package.{job_id}"
 
 
+def preflight_lease(preflight_id: UUID) -> str:
+    """Key in LEASES of whoever answers this preflight."""
+    return f"preflight.{preflight_id}"
+
+
 def base_subject(event_type: type[Event]) -> str:
     """The subject without routing; it is the struct's tag."""
     return str(event_type.__struct_config__.tag)

@@ -36,6 +36,8 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     content_type: str = ""
     modified: datetime | None = None
+    etag: str = ""
+    """Changes with the bytes; the same bytes sent in the same way have the same."""
 
 
 class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +227,7 @@ class ObjectStore:
             size_bytes=int(found["ContentLength"]),
             content_type=found.get("ContentType", ""),
             modified=found.get("LastModified"),
+            etag=found.get("ETag", "").strip('"'),
         )
 
     async def exists(self, key: str) -> bool:
@@ -243,8 +246,8 @@ class ObjectStore:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             async for page in pages:
                 for item in page.get("Contents", []):
-                    info = ObjectInfo(key=item["Key"], size_bytes=int(item["Size"]), modified=item.get("LastModified"))
-                    found.append(info)
+                    told = {"modified": item.get("LastModified"), "etag": item.get("ETag", "").strip('"')}
+                    found.append(ObjectInfo(key=item["Key"], size_bytes=int(item["Size"]), **told))
         return found
 
     async def delete(self, key: str) -> None:

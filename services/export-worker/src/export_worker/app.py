@@ -7,14 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from contracts.events import ExportCancelledV1, ExportRequestedV1
+from contracts import subjects
+from contracts.events import ExportCancelledV1, ExportRequestedV1, PreflightRequestedV1
+from contracts.vocabulary import ExportRoute
 from export_worker.announce import Announcer, probe, taken_routes
 from export_worker.launchers.subprocess import COMMAND, SubprocessLauncher
 from export_worker.launchers.warm import WarmKeeper
+from export_worker.preflights import Preflights
 from export_worker.reactions import Exports
 from export_worker.sandbox import selftest
 from export_worker.sandbox.bubblewrap import SandboxState
-from export_worker.settings import Settings
+from export_worker.settings import Settings, WorkerSettings
 from servicekit import replay
 from servicekit.bus import Bus
 from servicekit.health import HealthServer
@@ -24,6 +27,7 @@ from servicekit.telemetry import Telemetry
 from servicekit.workplace import Home
 
 CANCELLED_SINCE = timedelta(hours=24)
+PREFLIGHT_TRIES = 3
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +71,7 @@ class App:
             lease_key=lambda event, _: str(event.job_id),
             owner=worker.id,
         )
+        self._preflights = self._preflight_consumer(worker)
         self._announcer = Announcer(bus, announcement, lambda: self._consumer.busy)
         warm = [name for name in worker.warm_frameworks if announcement.frameworks[name].available]
         keep = warm if worker.warm_runs and self._routes else []
@@ -100,6 +105,9 @@ class App:
             await cancelled.caught_up()
             stack.push_async_callback(self._consumer.stop, 1.0)
             await self._consumer.start()
+            if ExportRoute.ONNX in self._routes:  # what is looked at goes by way of ONNX
+                stack.push_async_callback(self._preflights.stop, 1.0)
+                await self._preflights.start()
         else:
             _log.error("this worker takes no jobs: it can make no format")
         stack.push_async_callback(self._warm.stop)
@@ -108,6 +116,22 @@ class App:
         await self._announcer.start()
         self._tell_sandbox()
         _log.info("worker takes %s; sandbox: %s", ", ".join(self._routes) or "nothing", self._sandbox)
+
+    def _preflight_consumer(self, worker: WorkerSettings) -> JobConsumer[PreflightRequestedV1]:
+        """Has a slot of its own beside the exports: who asks whether an export would work must not wait for one."""
+        answers = Preflights(self._launcher, self._bus, self._store, worker)
+        return JobConsumer(
+            self._bus,
+            event_type=PreflightRequestedV1,
+            durable="export-worker-preflight",
+            handler=answers.on_preflight_requested,
+            on_exhausted=answers.on_exhausted,
+            ack_wait_s=worker.ack_wait_s,
+            heartbeat_s=worker.heartbeat_s,
+            max_deliver=PREFLIGHT_TRIES,
+            lease_key=lambda event, _: subjects.preflight_lease(event.preflight_id),
+            owner=worker.id,
+        )
 
     async def stop(self) -> None:
         """Take no more jobs, hand back what runs, leave no process and no announcement."""

@@ -14,11 +14,12 @@ from opentelemetry.trace import Tracer
 from contracts import keys
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import ModelExportedV1
-from contracts.execution import ExportRun
+from contracts.execution import ExportRun, Run
 from contracts.keys import ObjectRef
 from contracts.vocabulary import ExportStage
 from export_worker import facts, plain
 from export_worker.fetch import Checkpoint, fetch
+from export_worker.preflight_attempt import PreflightAttempt
 from export_worker.room import TEXT, Exit, Room
 from export_worker.sandbox import outputs, watch
 from export_worker.sandbox.outputs import Artefact
@@ -36,9 +37,7 @@ FIRST_WORD_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-async def work(
-    room: Room, settings: RunSettings, traces: Telemetry, awaited: Callable[[], Awaitable[ExportRun]]
-) -> Exit:
+async def work(room: Room, settings: RunSettings, traces: Telemetry, awaited: Callable[[], Awaitable[Run]]) -> Exit:
     """Open bus and store, have the job of `awaited`, and do it; raises Transient where neither bus nor store answers."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(ObjectStore(settings.s3))
@@ -48,11 +47,18 @@ async def work(
         # the client's first call costs 50 ms of computing: paid here, beside the toolchain's imports
         await store.check()
         run = await awaited()
-        room.step.limit_time(run.request.timeout_s)
+        attempt: Attempt | PreflightAttempt
+        if isinstance(run, ExportRun):
+            name, timeout_s = "export run", run.request.timeout_s
+            attempt = Attempt(run, room, bus, store, traces)
+        else:
+            name, timeout_s = "preflight run", settings.worker.preflight_timeout_s
+            attempt = PreflightAttempt(run, room, bus, store, traces)
+        room.step.limit_time(timeout_s)
         context = telemetry.extract({"traceparent": run.traceparent})
         try:
-            with traces.span("export run", context=context, job_id=str(run.request.job_id), attempt=run.attempt):
-                await Attempt(run, room, bus, store, traces).perform()
+            with traces.span(name, context=context, job_id=str(run.subject_id), attempt=run.attempt):
+                await attempt.perform()
         except LeaseLost as error:
             _log.warning("%s", error)
     return Exit.STATED
@@ -109,7 +115,9 @@ class Attempt:
 
     async def _convert(self, checkpoint: Checkpoint) -> Outcome:
         self._stage = str(ExportStage.CONVERT)
-        self._room.job.write_request(msgspec.json.encode(self._run))
+        memory_bytes = self._room.step.limits.memory_bytes
+        told = msgspec.structs.replace(self._run, memory_bytes=memory_bytes)
+        self._room.job.write_request(msgspec.json.encode(told))
         self._progress.at(ExportStage.LOAD, 0.0, f"Loading {checkpoint.path.name}")
         began = time.time_ns()
         with self._traces.span("step", framework=str(self._run.request.framework)) as span:

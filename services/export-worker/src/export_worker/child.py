@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from contracts.errors import ErrorInfo, ModelportError, Permanent
-from contracts.execution import ExportRun
+from contracts.execution import ExportRun, PreflightRun, Run
 from contracts.vocabulary import ExportStage, Framework
 from export_worker import planner, registry
 
@@ -95,10 +95,20 @@ def _prepare(cold: Framework | None, warm: Framework | None, reporter: Reporter)
 
 
 def run(folder: Path, reporter: Reporter) -> None:
-    """The planner's steps, in order, over the state that they hand on."""
-    request = msgspec.json.decode((folder / "request.json").read_bytes(), type=ExportRun).request
-    steps = planner.plan(request)
+    """What request.json asks for: an export, or a look at what exports would become."""
+    errand: ExportRun | PreflightRun = msgspec.json.decode((folder / "request.json").read_bytes(), type=Run)
     (folder / "output").mkdir(exist_ok=True)
+    if isinstance(errand, PreflightRun):
+        registry.resolve(registry.FORECASTER)(errand, folder, reporter.progress)
+    else:
+        _export(errand, folder, reporter)
+    reporter.say("done", durations_s={stage: round(value, 4) for stage, value in reporter.durations.items()})
+
+
+def _export(errand: ExportRun, folder: Path, reporter: Reporter) -> None:
+    """The planner's steps, in order, over the state that they hand on; what would not fit into memory ends once it is loaded."""
+    request = errand.request
+    steps = planner.plan(request)
     work = registry.resolve(registry.BEGIN)(request, folder, reporter.progress)
     for step in steps:
         reporter.stage = step.stage
@@ -106,7 +116,8 @@ def run(folder: Path, reporter: Reporter) -> None:
         start = time.perf_counter()
         work = registry.resolve(step.entry)(work)
         reporter.durations[step.stage] = reporter.durations.get(step.stage, 0.0) + time.perf_counter() - start
-    reporter.say("done", durations_s={stage: round(value, 4) for stage, value in reporter.durations.items()})
+        if step.stage is ExportStage.LOAD:
+            registry.resolve(registry.WEIGHER)(work, errand.memory_bytes)
 
 
 def own_stdout() -> BinaryIO:

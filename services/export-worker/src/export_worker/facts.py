@@ -12,7 +12,7 @@ import nats.js.errors
 
 from contracts.errors import ErrorInfo, ModelportError
 from contracts.events import Event, ExportFailedV1, ExportProgressedV1
-from contracts.execution import ExportRun
+from contracts.execution import ExportRun, Run
 from contracts.keys import ObjectRef
 from contracts.subjects import LEASES
 from contracts.vocabulary import ExportStage
@@ -136,9 +136,9 @@ class ProgressFeed:
             _log.warning("progress is not published: %s", error)
 
 
-async def prove(bus: Bus, run: ExportRun) -> None:
-    """Show by compare-and-set that this attempt still holds the job's lease; raises LeaseLost where it does not."""
-    key = str(run.request.job_id)
+async def prove(bus: Bus, run: Run) -> None:
+    """Show by compare-and-set that this attempt still holds its lease; raises LeaseLost where it does not."""
+    key = run.lease
     bucket = await bus.kv(LEASES)
     for _ in range(FENCE_TRIES):
         try:
@@ -156,10 +156,10 @@ async def prove(bus: Bus, run: ExportRun) -> None:
     raise LeaseLost(key)
 
 
-async def state(bus: Bus, run: ExportRun, fact: Event) -> None:
+async def state(bus: Bus, run: Run, fact: Event) -> None:
     """Publish the terminal fact; every retry of the same attempt has the same id. Raises LeaseLost, Transient."""
     await prove(bus, run)
-    await bus.publish(fact, subject_id=run.request.job_id, sequence=run.attempt)
+    await bus.publish(fact, subject_id=run.subject_id, sequence=run.attempt)
 
 
 def failed(

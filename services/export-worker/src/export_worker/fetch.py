@@ -9,12 +9,13 @@ from msgspec import Struct
 
 from contracts import keys
 from contracts.errors import Permanent
-from contracts.events import ExportRequestedV1
+from contracts.events import ExportRequestedV1, PreflightRequestedV1
 from contracts.vocabulary import Framework
 from servicekit.objects import ObjectInfo, ObjectStore
 from servicekit.uris import parse_uri
 
 MAX_FILES = 64
+Asked = ExportRequestedV1 | PreflightRequestedV1
 PERIOD_S = 0.5
 
 
@@ -29,15 +30,13 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
-async def fetch(
-    store: ObjectStore, request: ExportRequestedV1, into: Path, told: Callable[[float], None]
-) -> Checkpoint:
+async def fetch(store: ObjectStore, request: Asked, into: Path, told: Callable[[float], None]) -> Checkpoint:
     """Fetch the file, or for Hugging Face the folder, that `checkpoint_path` names; `told` hears the fraction done.
 
     Raises Permanent: `invalid_uri`, `object_missing`, `checkpoint_too_large`; Transient `unavailable`.
     """
     key = checkpoint_key(request, store.bucket)
-    objects = await _objects(store, request, key)
+    objects = await objects_of(store, request)
     size = sum(item.size_bytes for item in objects)
     if size > request.checkpoint_max_bytes:
         raise Permanent(
@@ -54,7 +53,7 @@ async def fetch(
         watching.cancel()
 
 
-def checkpoint_key(request: ExportRequestedV1, bucket: str) -> str:
+def checkpoint_key(request: Asked, bucket: str) -> str:
     """The key, if it is in the bucket and the user's to read; raises Permanent("invalid_uri")."""
     key = parse_uri(request.checkpoint_path.rstrip("/"), bucket)
     if not keys.is_checkpoint_of(key, request.user_id):
@@ -62,7 +61,9 @@ def checkpoint_key(request: ExportRequestedV1, bucket: str) -> str:
     return key
 
 
-async def _objects(store: ObjectStore, request: ExportRequestedV1, key: str) -> list[ObjectInfo]:
+async def objects_of(store: ObjectStore, request: Asked) -> list[ObjectInfo]:
+    """The file, or the files of the folder; raises Permanent `invalid_uri`, `object_missing`, `checkpoint_unreadable`."""
+    key = checkpoint_key(request, store.bucket)
     missing = Permanent("object_missing", f"There is no object {request.checkpoint_path}.")
     if not request.checkpoint_path.endswith("/"):
         try:

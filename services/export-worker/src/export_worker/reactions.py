@@ -8,20 +8,20 @@ from uuid import UUID
 
 from contracts import keys
 from contracts.envelope import EventMeta
-from contracts.errors import ERRORS, ErrorInfo, ModelportError, Transient
+from contracts.errors import ErrorInfo, ModelportError
 from contracts.events import ExportCancelledV1, ExportRequestedV1
 from contracts.execution import ExportRun
 from contracts.keys import ObjectRef
 from export_worker import facts
 from export_worker.launchers import Launcher, RunHandle, RunState
-from export_worker.room import TEXT, Exit
-from servicekit import tasks, telemetry
+from export_worker.room import TEXT
+from export_worker.supervise import launched, until_end, verdict
+from servicekit import telemetry
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
 from servicekit.leases import Lease
 from servicekit.objects import ObjectStore
 
-POLL_S = 0.1
 KEEP_S = 25 * 3600.0
 """How long a cancellation is remembered: longer than an export waits on the bus for a worker."""
 EXTRA_S = 900.0
@@ -72,47 +72,16 @@ class Exports:
         )
 
     async def _run(self, run: ExportRun, stop: asyncio.Event) -> None:
-        handle = RunHandle(run.id)
-        try:
-            await tasks.finish(self._launcher.launch(run))
-            state = await self._supervise(handle, stop, run.request.timeout_s + EXTRA_S)
+        async with launched(self._launcher, run) as handle:
+            state = await until_end(self._launcher, handle, stop, run.request.timeout_s + EXTRA_S)
             if stop.is_set():
                 _log.info("job %s is cancelled", run.request.job_id)
             elif state is not RunState.SUCCEEDED:
                 await self._speak_for(run, handle, state)
-        finally:
-            await tasks.finish(self._clear(handle))
-
-    async def _clear(self, handle: RunHandle) -> None:
-        """Leave nothing of a run: half a clean-up would let one go on that nobody watches."""
-        await self._launcher.cancel(handle)
-        await self._launcher.forget(handle)
-
-    async def _supervise(self, handle: RunHandle, stop: asyncio.Event, limit_s: float) -> RunState:
-        """Wait for the run's end; RUNNING where the job was cancelled or took too long."""
-        ends_at = time.monotonic() + limit_s
-        while (state := await self._launcher.poll(handle)) is RunState.RUNNING:
-            try:
-                async with asyncio.timeout(POLL_S):
-                    await stop.wait()
-            except TimeoutError:
-                if time.monotonic() < ends_at:
-                    continue
-            return state
-        return state
 
     async def _speak_for(self, run: ExportRun, handle: RunHandle, state: RunState) -> None:
         """State the end of a run that has stated none; raises Transient where the job must be tried again."""
-        if state is RunState.RUNNING:
-            error = _error("step_timeout", "The run did not come to an end.")
-            await self._launcher.cancel(handle)
-        else:
-            code = (await self._launcher.remains(handle)).exit_code
-            if code == Exit.NO_SPACE:
-                raise Transient("storage_full", "There is no space left on the worker's disk.")
-            if code == Exit.TRY_AGAIN:
-                raise Transient("unavailable", "the run could not reach the bus, the store or a sandbox")
-            error = _error("internal", f"The run ended with status {code} and without a result.", cause=str(state))
+        error = await verdict(self._launcher, handle, state)
         log = (await self._launcher.remains(handle)).log
         reference = await self._keep_log(run, log) if log is not None else None
         await facts.state(self._bus, run, facts.failed(run, error, log=reference))
@@ -124,7 +93,3 @@ class Exports:
         except ModelportError as error:
             _log.warning("the log of job %s is not stored: %s", run.request.job_id, error)
             return None
-
-
-def _error(code: str, message: str, cause: str = "") -> ErrorInfo:
-    return ErrorInfo(code=code, message=message, hint=ERRORS[code].hint, cause=cause)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import msgspec
 
 from contracts.errors import Permanent, Transient, is_full
-from contracts.execution import ExportRun
+from contracts.execution import Run, run_from_env
 from contracts.vocabulary import Framework
 from export_worker.room import Exit, Room
 from export_worker.sandbox.steps import CHILD
@@ -37,7 +37,7 @@ async def perform(environ: Mapping[str, str], warm: Framework | None, command: t
     traces = telemetry.setup(SERVICE, environ)
     try:
         settings = load_run(environ)
-        known = None if warm else ExportRun.from_env(environ)
+        known = None if warm else run_from_env(environ)
         room = Room(settings, environ, command)
         try:
             if known is None:
@@ -46,7 +46,7 @@ async def perform(environ: Mapping[str, str], warm: Framework | None, command: t
             else:
                 await room.step.start(known.request.framework)
 
-            async def job() -> ExportRun:
+            async def job() -> Run:
                 return known or await _await_job(room)
 
             # imported here, so that the sandbox starts before bus and store are imported: 0.3 s, beside the toolchain's own imports
@@ -70,7 +70,7 @@ async def perform(environ: Mapping[str, str], warm: Framework | None, command: t
         await asyncio.to_thread(traces.shutdown)
 
 
-async def _await_job(room: Room) -> ExportRun:
+async def _await_job(room: Room) -> Run:
     """Say that the toolchain is imported and wait for the job; raises Transient where the child did not come up."""
     if not await room.step.ready():
         said = room.log.path.read_bytes()[-500:].decode(errors="replace").strip()
@@ -82,7 +82,7 @@ async def _await_job(room: Room) -> ExportRun:
     line = await reader.readline()
     if not line:
         raise asyncio.CancelledError
-    return ExportRun.from_env(msgspec.json.decode(line, type=dict[str, str]))
+    return run_from_env(msgspec.json.decode(line, type=dict[str, str]))
 
 
 def _die_with(parent: int) -> None:

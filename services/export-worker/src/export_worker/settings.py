@@ -24,6 +24,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     sandbox          off: run no step in the sandbox, even where there is one
     unsandboxed_checkpoints  accept: without a sandbox take files that run code too, with all that this worker can reach in theirs
     warm_delay_s     pause before the next warm run is begun, at a low priority, beside the job that took the last one
+    preflight_timeout_s  how long a step may look at a checkpoint, imports apart
     ack_wait_s       after how long without a sign of life another worker takes a job over
     """
 
@@ -40,6 +41,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     step_log_mib: Positive = 8
     step_processes: Positive = 256
     step_timeout_s: Positive = 3600
+    preflight_timeout_s: Positive = 60
     sandbox: Literal["auto", "off"] = "auto"
     unsandboxed_checkpoints: Literal["refuse", "accept"] = "refuse"
     ack_wait_s: Annotated[float, Meta(gt=0)] = 30.0

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from contracts.execution import ExportRun
+from contracts.execution import Run
 
 
 class RunState(StrEnum):
@@ -34,7 +34,7 @@ class Remains(Struct, frozen=True, kw_only=True):
 class Launcher(Protocol):
     """Starts isolated runs of `python -m export_worker.run`; a run dies with its launcher or outlives it wholly, never half."""
 
-    async def launch(self, run: ExportRun) -> RunHandle:
+    async def launch(self, run: Run) -> RunHandle:
         """Start the run, or find the one that this attempt has already; raises Transient where none can be started."""
 
     async def poll(self, handle: RunHandle) -> RunState:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from contracts.execution import ExportRun
+from contracts.execution import Run
 from contracts.vocabulary import Framework
 from export_worker.launchers import Remains, RunHandle, RunState
 from export_worker.launchers.politeness import NORMAL, POLITE, set_niceness
@@ -64,7 +64,7 @@ class SubprocessLauncher:
         """Warm runs that wait for a job."""
         return sum(child.is_ready and child.process.returncode is None for child in self._warm.values())
 
-    async def launch(self, run: ExportRun) -> RunHandle:
+    async def launch(self, run: Run) -> RunHandle:
         handle = RunHandle(run.id)
         if run.id in self._runs:
             return handle
@@ -134,7 +134,7 @@ class SubprocessLauncher:
         for framework in tuple(self._warm):
             await self._discard(framework)
 
-    async def _use_warm(self, run: ExportRun) -> Child | None:
+    async def _use_warm(self, run: Run) -> Child | None:
         """Hand the job to the framework's warm run, also to one that is still importing."""
         child = self._warm.pop(run.request.framework, None)
         if child is None:
