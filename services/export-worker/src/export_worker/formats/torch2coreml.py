@@ -1,12 +1,13 @@
 """torch module to a Core ML program (.mlpackage) by coremltools, which converts, compresses and saves on any system."""
 
 import copy
+import io
 import logging
 import re
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from contracts.model_package import TensorSpec
 from contracts.precision import precision
 from contracts.vocabulary import ExportFormat, Precision
 from export_worker.formats import coreml_names, coreml_package
-from export_worker.formats.coreml_operators import register
+from export_worker.formats.folding import fold
 from export_worker.formats.graph import Embedding, Graph, dry_run, input_words
 from export_worker.formats.identity import PREFIX, identity
 from export_worker.frameworks.checkpoints import error_line
@@ -136,21 +137,22 @@ def rewritten(embedding: Embedding) -> tuple[Graph, tuple[str, ...]]:
 
 
 def trace(graph: torch.nn.Module, example: torch.Tensor, *, embedded: bool) -> Any:
-    """The traced graph, float32 [N, 3, H, W] in; pixels are 0 to 255. Raises Permanent("conversion_failed")."""
+    """The traced graph, float32 [N, 3, H, W] in (pixels are 0 to 255), its constants folded. Raises Permanent("conversion_failed")."""
     given = example.permute(0, 3, 1, 2).float() if embedded else example
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch.jit.trace(Planes(graph, embedded=embedded).eval(), given, check_trace=False, strict=False)
+            traced = torch.jit.trace(Planes(graph, embedded=embedded).eval(), given, check_trace=False, strict=False)
+            fold(traced, given)
     except Exception as error:  # the tracer raises whatever the model raises
         raise Permanent("conversion_failed", f"torch.jit.trace: {error_line(error)}") from error
+    return traced
 
 
 def program(
     traced: Any, example: torch.Tensor, embedding: Embedding, options: CoreMlOptions, arithmetic: Precision
 ) -> Any:
     """coremltools' model of the traced graph; raises ConversionError."""
-    register()
     if embedding.embedded:
         shape = (1, 3, *example.shape[1:3])
         given = ct.ImageType(name=INPUT, shape=shape, color_layout=ct.colorlayout.RGB)
@@ -191,7 +193,8 @@ def _overheard() -> Iterator[list[str]]:
     logger.addHandler(ear)
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        # its bars of progress would fill the job's log
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield ear.heard
     finally:

@@ -3,9 +3,10 @@
 import torch
 
 from contracts.vocabulary import ExportFormat
+from export_worker.rewrites.deformable import DEFORMABLE_ATTENTION
 from export_worker.rewrites.rewrite import Rewrite
 
-REWRITES: tuple[Rewrite, ...] = ()
+REWRITES: tuple[Rewrite, ...] = (DEFORMABLE_ATTENTION,)
 
 
 def rewrite(module: torch.nn.Module, target: ExportFormat) -> tuple[str, ...]:

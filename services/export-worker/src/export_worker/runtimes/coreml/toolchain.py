@@ -5,7 +5,8 @@ from importlib import import_module
 from typing import Any
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
+    """A module of coremltools, imported without its warnings."""
     # it warns of every library that only Apple's systems have, and of every release of torch younger than itself
     logging.disable(logging.WARNING)
     try:
@@ -16,6 +17,6 @@ def _imported(name: str) -> Any:
 
 for _earlier in ("torch", "triton"):
     import_module(_earlier)
-ct: Any = _imported("coremltools")
-read_program: Any = _imported("coremltools.converters.mil.frontend.milproto.load").load
+ct: Any = imported("coremltools")
+read_program: Any = imported("coremltools.converters.mil.frontend.milproto.load").load
 """Specification and folder of weights -> program."""
