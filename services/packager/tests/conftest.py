@@ -58,7 +58,7 @@ class Artefact:
             attempt=attempt,
             export_format=self.metadata.model_info.export_format,
             proof=self.metadata.parity.proof,
-            model=refs[self.metadata.model_file],
+            model=refs[keys.MODEL_FILES[self.metadata.model_info.export_format]],
             parity_report=refs[keys.PARITY_REPORT],
             goldens=refs[keys.GOLDENS],
             log=refs[keys.LOG],
@@ -114,7 +114,7 @@ def make_metadata(*, detects: bool, export_format: v.ExportFormat, names: tuple[
             model_name="tiny `model` <b>",
             export_format=export_format,
         ),
-        model_file=keys.MODEL_FILES[export_format],
+        model_file=keys.PACKAGED_MODELS[export_format],
         preprocessing=mp.Preprocessing(resize=resize, normalize=mp.Normalize(), format=mp.TensorFormat()),
         postprocessing=mp.Postprocessing(
             decoder=v.Decoder.YOLO_V8 if detects else v.Decoder.SOFTMAX,
@@ -159,10 +159,12 @@ def write_goldens(path: Path, metadata: mp.ModelMetadata, model: Path) -> None:
     for number, shape in enumerate(SHAPES):
         image = np.random.default_rng(number).integers(60, 256, (*shape, 3), dtype=np.uint8)
         tensor, geometry = pipeline.preprocess(image)
-        (output,) = session.run(["output0"], {"images": tensor})
-        found = [p.as_dict() for p in pipeline.postprocess({"output0": output}, geometry)]
+        names = list(pipeline.output_names)
+        outputs = dict(zip(names, session.run(names, {"images": tensor}), strict=True))
+        found = [p.as_dict() for p in pipeline.postprocess(outputs, geometry)]
         assert found
-        arrays |= {f"image_{number}": image, f"tensor_{number}": tensor, f"output_{number}__output0": output}
+        arrays |= {f"image_{number}": image, f"tensor_{number}": tensor}
+        arrays |= {f"output_{number}__{name}": output for name, output in outputs.items()}
         thresholds = {"confidence_threshold": 0.3, "iou_threshold": 0.45} if pipeline.post.detects else {}
         texts.append(
             json.dumps({"confidence_threshold": None, "iou_threshold": None, **thresholds, "predictions": found})

@@ -22,7 +22,7 @@ def test_processing_is_shipped_verbatim():
 
 
 def test_shipped_code_imports_only_what_the_requirements_name():
-    allowed = {"numpy", "cv2", "PIL", "onnxruntime", "torch", "processing", "model_wrapper"}
+    allowed = {"numpy", "cv2", "PIL", "onnxruntime", "torch", "processing", "model_wrapper", "model_backends"}
     import sys
 
     for name, data in wrappers.python_files().items():
@@ -36,7 +36,8 @@ def test_shipped_code_imports_only_what_the_requirements_name():
 
 
 def test_pins_are_those_of_the_project():
-    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    lists = [ROOT / "deploy/requirements/litert.txt", ROOT / "constraints.txt"]
+    pinned = dict(line.split("==") for path in lists for line in path.read_text().split() if "==" in line)
     assert {name: pinned[name] for name in wrappers.PINS} == wrappers.PINS
 
 
@@ -46,6 +47,9 @@ def test_pins_are_those_of_the_project():
         (ExportFormat.ONNX, Kernel.CV2_LINEAR_U8, {"numpy", "opencv-python-headless", "onnxruntime"}),
         (ExportFormat.ONNX, Kernel.PIL_BICUBIC, {"numpy", "pillow", "onnxruntime"}),
         (ExportFormat.TORCHSCRIPT, Kernel.PIL_BILINEAR, {"numpy", "pillow", "torch"}),
+        (ExportFormat.OPENVINO, Kernel.PIL_BILINEAR, {"numpy", "pillow", "openvino"}),
+        (ExportFormat.TFLITE, Kernel.PIL_BILINEAR, {"numpy", "pillow", "ai-edge-litert"}),
+        (ExportFormat.COREML, Kernel.PIL_BILINEAR, {"numpy", "pillow", "coremltools"}),
     ],
 )
 def test_requirements_are_what_this_model_needs(artefact, export_format, kernel, expected):
@@ -57,3 +61,28 @@ def test_requirements_are_what_this_model_needs(artefact, export_format, kernel,
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert {line.split("==")[0] for line in lines} == expected
     assert all(wrappers.PINS[line.split("==")[0]] in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("flavor", "toolchain", "expected"),
+    [
+        ("tensorrt", {"tensorrt": "11.4.0.106"}, "tensorrt==11.4.0.106"),
+        ("rtx", {"tensorrt-rtx": "1.7.1.116"}, "tensorrt-rtx==1.7.1.116"),
+        ("rtx", {}, f"tensorrt-rtx=={wrappers.PINS['tensorrt-rtx']}"),
+    ],
+)
+def test_an_engine_needs_the_release_and_the_flavour_that_built_it(artefact, flavor, toolchain, expected):
+    replace = msgspec.structs.replace
+    info = replace(artefact.metadata.model_info, export_format=ExportFormat.TENSORRT)
+    made = replace(artefact.metadata.provenance, export_options={"flavor": flavor}, toolchain=toolchain)
+    lines = wrappers.requirements(replace(artefact.metadata, model_info=info, provenance=made)).splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("tensorrt")] == [expected]
+    assert any(line.startswith("cuda-bindings==") for line in lines)
+
+
+def test_every_format_has_a_runtime_and_a_backend():
+    source = wrappers.python_files()["runtimes/python/model_backends.py"].decode()
+    table = source[source.index("BACKENDS: Mapping") :]
+    for export_format in ExportFormat:
+        assert wrappers.RUNTIMES[export_format]
+        assert f'"{export_format}": ' in table
