@@ -13,9 +13,9 @@ import uvloop
 from opentelemetry.sdk.trace import TracerProvider
 
 from bench.alone import PEPPER, endpoint
-from inference_proxy.api import ImageOut, InferAnswer, PredictionOut
+from inference_proxy import answers
 from inference_proxy.counters import NatsCounters
-from inference_proxy.data_plane import Stage
+from inference_proxy.data_plane import Inference, Stage
 from inference_proxy.keys import KeyCheck
 from inference_proxy.routes import RouteTable
 from inference_proxy.served import serve
@@ -58,11 +58,10 @@ async def _pieces(upstream_url: str, picture: bytes) -> list[Piece]:
         outputs = await triton.infer(model, tensor)
         found = pipeline.postprocess(outputs, geometry)
 
+        inference = Inference(predictions=found, width=1280, height=720, stages=stages)
+
         def encode() -> None:
-            out = [PredictionOut(p.class_name, p.class_id, p.confidence, p.bbox) for p in found]
-            msgspec.json.encode(
-                InferAnswer(predictions=out, latency_ms=1.0, model_version="v1", image=ImageOut(1280, 720))
-            )
+            msgspec.json.encode(answers.answer(inference, latency_ms=1.0, version=1))
 
         return [
             ("key and route", _sync(lambda: check.authenticate(f"Bearer {key}", routes.get(event.deployment_id)))),

@@ -91,6 +91,9 @@ ERRORS: dict[str, Kind] = {
     "classes_mismatch": Kind(422, "Class names do not fit the model", "Give one name for each of the model's classes."),
     "image_unreadable": Kind(400, "Picture cannot be decoded", "Send a whole JPEG, PNG, WebP or BMP file."),
     "image_too_large": Kind(413, "Picture has too many bytes or pixels", "Scale the picture down before sending it."),
+    "answer_too_large": Kind(
+        422, "The answer would be too large", "Send a smaller picture, or ask for a higher confidence_threshold."
+    ),
     # runs
     "conversion_failed": Kind(
         422, "Conversion failed", "Read the log; the operator or option named there is not supported by the target."

@@ -18,7 +18,7 @@ from opentelemetry.trace import Span
 from contracts.errors import ERRORS, ModelportError, Permanent, Transient
 from contracts.tiers import TierLimits
 from contracts.vocabulary import Tier
-from inference_proxy import policy
+from inference_proxy import answers, policy
 from inference_proxy.asgi import Answer, Call, ClientGone, Receive, Scope, Send, lifespan, problem, respond
 from inference_proxy.bodies import InferRequest, reader_of
 from inference_proxy.data_plane import DataPlane, Inference
@@ -44,31 +44,6 @@ SHARES = 4
 BODIES_BYTES = 512 << 20
 
 _log = logging.getLogger(__name__)
-
-
-class PredictionOut(Struct, frozen=True, rename={"class_name": "class"}):
-    """One class or object; `bbox` is x1 y1 x2 y2 in pixels of the picture, null for classifiers."""
-
-    class_name: str
-    class_id: int
-    confidence: float
-    bbox: tuple[float, float, float, float] | None
-
-
-class ImageOut(Struct, frozen=True):
-    """Size of the picture in pixels, upright."""
-
-    width: int
-    height: int
-
-
-class InferAnswer(Struct, frozen=True, kw_only=True):
-    """The body of a 200."""
-
-    predictions: list[PredictionOut]
-    latency_ms: float
-    model_version: str
-    image: ImageOut
 
 
 class Permits(Struct, frozen=True):
@@ -222,12 +197,8 @@ class Api:
         )
 
     def _success(self, model: ServedModel, found: Inference, permits: Permits, trace: str, started: float) -> Answer:
-        body = InferAnswer(
-            predictions=[PredictionOut(p.class_name, p.class_id, p.confidence, p.bbox) for p in found.predictions],
-            latency_ms=round((time.perf_counter() - started) * 1000, 2),
-            model_version=f"v{model.version}",
-            image=ImageOut(found.width, found.height),
-        )
+        latency_ms = (time.perf_counter() - started) * 1000
+        body = answers.answer(found, latency_ms=latency_ms, version=model.version)
         return Answer(status=200, body=msgspec.json.encode(body), headers=_headers(permits, trace))
 
     def _route(self, path: str) -> Route | None:

@@ -19,7 +19,7 @@ from inference_proxy.images import ImageLimits, decode, refused
 from inference_proxy.room import Room
 from inference_proxy.served import ServedModel
 from inference_proxy.turns import Turns
-from processing.errors import ImageError, MetadataError, OptionError
+from processing.errors import AnswerError, ImageError, MetadataError, OptionError
 from processing.geometry import Geometry
 from processing.kernels import one_thread_a_picture
 from processing.pipeline import Tensor
@@ -31,7 +31,7 @@ TENSOR_BYTES = 2 << 30
 USER_TENSOR_BYTES = 512 << 20
 """Of tensors and answers that all requests, and those of one user, may hold at once."""
 SMALL_ANSWER_BYTES = 64 << 10
-"""Answers up to this size are read at once: handing them to a thread would take longer."""
+"""Answers up to this size are read at once: handing them to a thread would take longer. Masks are as large as the picture."""
 
 
 class InferencePort(Protocol):
@@ -95,7 +95,7 @@ class DataPlane:
             asked = time.time_ns()
             outputs = await self._triton.infer(model, prepared.tensor)
             answered = time.time_ns()
-            if sum(output.nbytes for output in outputs.values()) <= SMALL_ANSWER_BYTES:
+            if not model.has_masks and sum(output.nbytes for output in outputs.values()) <= SMALL_ANSWER_BYTES:
                 predictions = _predictions(model, outputs, prepared.geometry, request.thresholds)
             else:
                 predictions = await self._threads.run(
@@ -124,6 +124,8 @@ def _predictions(model: ServedModel, outputs: Arrays, geometry: Geometry, thresh
         )
     except OptionError as error:
         raise Permanent("unsupported", str(error), fields=(FieldError(error.field, str(error)),)) from error
+    except AnswerError as error:
+        raise Permanent("answer_too_large", f"What was found cannot be told: {error}.") from error
     except MetadataError as error:
         raise Transient("upstream_failed", "The model's output is not what its metadata says.") from error
 
@@ -136,7 +138,7 @@ def check_thresholds(model: ServedModel, thresholds: Thresholds) -> None:
     post = model.pipeline.post
     confidence, iou = thresholds.confidence_threshold, thresholds.iou_threshold
     if iou is not None and not post.detects:
-        raise _unsupported("iou_threshold", "has no meaning for a classifier", "Leave it out.")
+        raise _unsupported("iou_threshold", "is for models that find objects", "Leave it out.")
     if not post.nms_embedded:
         return
     if confidence is not None and confidence < post.confidence:

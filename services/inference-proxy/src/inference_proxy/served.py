@@ -18,6 +18,10 @@ COPIES = 3
 """Of a tensor that exist at once on its way into a request, and of an answer on its way out of one."""
 
 
+MASKS_BYTES = 48 << 20
+"""The run lengths of an answer, as objects and as JSON: `processing.masks.MAX_RUNS` bounds their number."""
+
+
 class ServedModel(Struct, frozen=True, kw_only=True):
     """`traceparent` is the deployment's own trace; `version` counts the model's versions from 1.
 
@@ -32,22 +36,29 @@ class ServedModel(Struct, frozen=True, kw_only=True):
     answer_bytes: int = FREE_ANSWER_BYTES
     memory_bytes: int = COPIES * FREE_ANSWER_BYTES
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether predictions cost what the picture's pixels cost, whatever the size of the model's answer."""
+        return self.pipeline.post.traits.masks
+
 
 def serve(fact: DeploymentActivatedV1, traceparent: str) -> ServedModel:
     """What answers the requests of an activated deployment; raises processing.errors.MetadataError."""
     metadata = fact.metadata
+    pipeline = Pipeline.from_metadata(msgspec.to_builtins(metadata))
     answer_bytes = HEAD_BYTES + sum(_output_bytes(spec) for spec in metadata.output_spec.values())
     return ServedModel(
         name=fact.triton_model,
         version=fact.model_version,
-        pipeline=Pipeline.from_metadata(msgspec.to_builtins(metadata)),
+        pipeline=pipeline,
         template=RequestTemplate(
             input_name=metadata.input_spec.name,
             outputs=tuple(spec.name for spec in metadata.output_spec.values()),
         ),
         traceparent=traceparent,
         answer_bytes=answer_bytes,
-        memory_bytes=COPIES * (_input_bytes(metadata.preprocessing) + answer_bytes),
+        memory_bytes=COPIES * (_input_bytes(metadata.preprocessing) + answer_bytes)
+        + MASKS_BYTES * pipeline.post.traits.masks,
     )
 
 
