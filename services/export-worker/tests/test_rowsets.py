@@ -19,7 +19,7 @@ def rows(count: int = 8) -> np.ndarray:
 
 
 def compared(source: np.ndarray, artefact: np.ndarray, pool: np.ndarray | None = None) -> Comparison:
-    made = Comparison(["detections"], Decoder.YOLO_END2END, LIMITS)
+    made = Comparison(["detections"], Decoder.YOLO_END2END, LIMITS, classes=3)
     made.add([source[None]], [artefact[None]], pool)
     return made
 

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 
 from export_worker.loaded import Array, Artefact, Found, Loaded, Picture, Runtime, SourceRun
+from export_worker.parity.matching import Match
 from export_worker.parity.rowsets import candidates
 from processing.geometry import Geometry
 from processing.pipeline import Pipeline
 
 
 class Trial(NamedTuple):
-    """One picture through both."""
+    """One picture through both; what `source` found is gone once it was matched, as masks of every picture would fill the memory."""
 
     picture: Picture
     tensor: Array
@@ -22,7 +23,7 @@ class Trial(NamedTuple):
     expected: tuple[Array, ...]
     """The source's outputs as the artefact's graph would give them."""
     outputs: list[Array]
-    found: tuple[Found, ...]
+    match: Match
     milliseconds: float
 
 
@@ -43,7 +44,17 @@ class Candidate:
         named = dict(zip(self.names, outputs, strict=True))
         asked = confidence if self.pipeline.post.detects else None
         found = self.pipeline.postprocess(named, geometry, confidence=asked)
-        return tuple(Found(p.class_id, p.confidence, p.bbox) for p in found)
+        return tuple(
+            Found(
+                p.class_id,
+                p.confidence,
+                p.bbox,
+                p.rotated_box,
+                None if p.keypoints is None else np.array(p.keypoints, np.float32).reshape(-1, 3),
+                None if p.mask is None else p.mask.array(),
+            )
+            for p in found
+        )
 
     def prepared(self, tensor: Array) -> Array:
         """The tensor that reaches the model itself, whatever of the preprocessing the graph does."""

@@ -8,30 +8,11 @@ import numpy.typing as npt
 from contracts.model_package import OutputParity
 from contracts.vocabulary import Decoder
 from export_worker.loaded import Array
+from export_worker.parity.parts import QUERY_SETS, ROW_SETS, parts
 from export_worker.parity.rowsets import align, nearest_rows
 from export_worker.parity.tolerances import Tolerance
 
 Floats = npt.NDArray[np.float64]
-Parts = tuple[tuple[str, slice], ...]
-
-WHOLE: Parts = (("", slice(None)),)
-BOXES_SCORES: Parts = ((" boxes", slice(0, 4)), (" scores", slice(4, None)))
-ROWS: Parts = ((" boxes", slice(0, 4)), (" scores", slice(4, 5)), (" classes", slice(5, 6)))
-PARTS: dict[Decoder, tuple[Parts, ...]] = {
-    # of each output along its axis 1: boxes are in pixels and scores below one, each is held to its own scale
-    Decoder.YOLO_V8: (BOXES_SCORES,),
-    Decoder.YOLO_V8_SEGMENT: (BOXES_SCORES, WHOLE),
-    Decoder.YOLO_V8_POSE: (BOXES_SCORES,),
-    Decoder.YOLO_V8_OBB: (BOXES_SCORES,),
-    Decoder.YOLO_END2END: (ROWS,),
-    Decoder.YOLO_END2END_SEGMENT: ((*ROWS, (" coefficients", slice(6, None))), WHOLE),
-    Decoder.YOLO_END2END_POSE: ((*ROWS, (" keypoints", slice(6, None))),),
-    Decoder.YOLO_END2END_OBB: ((*ROWS, (" angles", slice(6, 7))),),
-}
-ROW_SETS = frozenset(decoder for decoder in Decoder if decoder.startswith("yolo_end2end"))
-"""Rows [N, K, components], best first: several with almost equal scores may come in either order."""
-QUERY_SETS = frozenset({Decoder.DETR_SOFTMAX, Decoder.DETR_SIGMOID})
-"""Queries [N, Q, …] in all outputs alike, without any order."""
 
 
 class Difference:
@@ -68,12 +49,13 @@ class Difference:
 class Comparison:
     """Collects all outputs over all inputs."""
 
-    def __init__(self, names: Sequence[str], decoder: Decoder, tolerance: Tolerance) -> None:
+    def __init__(
+        self, names: Sequence[str], decoder: Decoder, tolerance: Tolerance, *, classes: int, dims: int = 3
+    ) -> None:
         self.names, self.decoder, self.tolerance = list(names), decoder, tolerance
-        parts = PARTS.get(decoder, (WHOLE,) * len(self.names))
         self.parts = [
             [(Difference(f"{name}{label}"), part) for label, part in each]
-            for name, each in zip(self.names, parts, strict=True)
+            for name, each in zip(self.names, parts(decoder, len(self.names), classes, dims), strict=True)
         ]
         self.bad = self.source_is_broken = False
         self.flipped = self.rows = 0
@@ -92,8 +74,8 @@ class Comparison:
             [one.astype(np.float64) for one in source], [one.astype(np.float64) for one in artefact], pool
         )
         worst = {}
-        for name, parts, x, y in zip(self.names, self.parts, a, b, strict=True):
-            worst[name] = max(difference.add(_part(x, part), _part(y, part)) for difference, part in parts)
+        for name, own, x, y in zip(self.names, self.parts, a, b, strict=True):
+            worst[name] = max(difference.add(_part(x, part), _part(y, part)) for difference, part in own)
         return worst
 
     def _ordered(
@@ -112,7 +94,7 @@ class Comparison:
 
     def result(self) -> tuple[OutputParity, ...]:
         """One entry per part of each output."""
-        return tuple(difference.result(self.tolerance) for parts in self.parts for difference, _ in parts)
+        return tuple(difference.result(self.tolerance) for own in self.parts for difference, _ in own)
 
 
 def _part(values: Floats, part: slice) -> Floats:

@@ -111,6 +111,8 @@ def summary(
         max_confidence_difference=max(m.max_confidence for m in matches),
         min_iou=min(overlaps, default=None),
         max_box_difference_px=max(pixels, default=None),
+        min_mask_iou=min((m.min_mask_iou for m in matches if m.min_mask_iou is not None), default=None),
+        max_keypoint_difference_px=max((m.max_keypoint for m in matches if m.max_keypoint is not None), default=None),
     )
 
 
@@ -132,13 +134,14 @@ def refusal(report: ParityReport) -> ParityError:
     """The error of a failed report: what differs, by how much, and where it begins."""
     first = report.failures[0]
     where = first.what
-    operator = first.what
+    operator, why = first.what, ""
     if first.what.startswith("prepared tensor"):
         operator = "preprocessing"
     elif report.first_divergence is not None:
         operator = report.first_divergence.layer
-        where = f"{first.what}; the first layer that differs is {operator}"
+        where = f"{first.what}; the first layer that differs is {operator} ({report.first_divergence.module})"
+        why = f" {report.first_divergence.explanation}"
     return ParityError(
-        f"{report.export_format} differs from the source in {where}: {first.measured:.3g} measured, {first.allowed:.3g} allowed.",
+        f"{report.export_format} differs from the source in {where}: {first.measured:.3g} measured, {first.allowed:.3g} allowed.{why}",
         operator,
     )

@@ -24,6 +24,8 @@ class InputReport(Struct, frozen=True, kw_only=True):
     min_iou: float | None
     max_box_difference_px: float | None
     max_confidence_difference: float
+    min_mask_iou: float | None
+    max_keypoint_difference_px: float | None
     source_ms: float
     artefact_ms: float
 
@@ -37,15 +39,37 @@ class Failure(Struct, frozen=True, kw_only=True):
     input: int | None = None
 
 
+class Statistics(Struct, frozen=True, kw_only=True):
+    """Of one tensor's finite values."""
+
+    min: float
+    max: float
+    mean: float
+    std: float
+    not_finite: int
+
+
 class Divergence(Struct, frozen=True, kw_only=True):
-    """The first layer, in the order of execution, whose output differs by more than the tolerance."""
+    """The first layer, in the order of execution, whose output differs by more than the tolerance.
+
+    layer, module        path and class of the source's module
+    tensor, operator     the artefact's names for its output and for what computes it, where it has any
+    compared             how many layers were compared up to and including this one
+    cause, explanation   what the values speak for: a word of parity/causes.py, and a sentence
+    """
 
     layer: str
+    module: str
     tensor: str
-    max_abs: float
+    operator: str
+    max_abs: float | None
+    """None where the artefact's values are not finite."""
     allowed: float
     compared: int
-    """How many layers were compared up to and including this one."""
+    expected: Statistics
+    measured: Statistics
+    cause: str
+    explanation: str
 
 
 class ParityReport(Struct, frozen=True, kw_only=True):

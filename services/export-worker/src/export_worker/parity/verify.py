@@ -11,7 +11,7 @@ from contracts.keys import METADATA, PARITY_REPORT
 from contracts.model_package import Performance
 from contracts.vocabulary import Proof
 from export_worker import describe, registry
-from export_worker.loaded import Found, Runtime, Work
+from export_worker.loaded import Array, Found, Picture, Runtime, Work
 from export_worker.parity import divergence, gate, goldens
 from export_worker.parity.candidate import Candidate, Trial
 from export_worker.parity.compare import Comparison
@@ -20,6 +20,8 @@ from export_worker.parity.pictures import pictures
 from export_worker.parity.report import InputReport, ParityReport
 from export_worker.parity.tolerances import Tolerance, tolerance
 from export_worker.scan import scan
+from processing.decoders import Kind
+from processing.geometry import Geometry
 from processing.pipeline import Pipeline
 
 LOW_CONFIDENCE = 0.01
@@ -35,7 +37,7 @@ def verify(work: Work) -> Work:
     runtime: Runtime = registry.resolve(registry.RUNTIMES[work.request.export_format])(artefact)
     draft = describe.draft(work.request, loaded, artefact)
     candidate = Candidate(loaded, artefact, runtime, Pipeline.from_metadata(draft))
-    trials = _trials(work, candidate)
+    trials = _trials(work, candidate, limits)
     report = _judge(work, candidate, trials, limits)
     (work.output / PARITY_REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     if report.proof is Proof.FAILED:
@@ -49,32 +51,31 @@ def verify(work: Work) -> Work:
     return work
 
 
-def _trials(work: Work, candidate: Candidate) -> list[Trial]:
+def _trials(work: Work, candidate: Candidate, limits: Tolerance) -> list[Trial]:
     everything = pictures()
-    nms = candidate.artefact.postprocessing.nms
     trials = []
     for index, picture in enumerate(everything):
-        source = candidate.loaded.source(picture, LOW_CONFIDENCE, nms.iou_threshold)
-        tensor, geometry = candidate.pipeline.preprocess(picture)
-        start = time.perf_counter()
-        outputs = candidate.run(tensor)
-        milliseconds = (time.perf_counter() - start) * 1000
-        finite = all(np.isfinite(output).all() for output in outputs)
-        found = candidate.predict(outputs, geometry, LOW_CONFIDENCE) if finite else ()
-        expected = candidate.expected(source.outputs)
-        trials.append(Trial(picture, tensor, geometry, source, expected, outputs, found, milliseconds))
+        trials.append(_trial(candidate, picture, limits))
         if index % 4 == 3:
             work.progress(0.9 * (index + 1) / len(everything), f"{index + 1} of {len(everything)} pictures compared")
     return trials
 
 
+def _trial(candidate: Candidate, picture: Picture, limits: Tolerance) -> Trial:
+    source = candidate.loaded.source(picture, LOW_CONFIDENCE, candidate.artefact.postprocessing.nms.iou_threshold)
+    tensor, geometry = candidate.pipeline.preprocess(picture)
+    start = time.perf_counter()
+    outputs = candidate.run(tensor)
+    milliseconds = (time.perf_counter() - start) * 1000
+    expected = candidate.expected(source.outputs)
+    matched = _match(candidate, source.found, outputs, expected, geometry, limits)
+    return Trial(picture, tensor, geometry, source._replace(found=()), expected, outputs, matched, milliseconds)
+
+
 def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: Tolerance) -> ParityReport:
-    comparison = Comparison(candidate.names, candidate.artefact.postprocessing.decoder, limits)
-    matches = [_match(candidate, trial, limits) for trial in trials]
-    inputs = [
-        _input_report(index, trial, candidate, comparison, matched)
-        for index, (trial, matched) in enumerate(zip(trials, matches, strict=True))
-    ]
+    comparison = _comparison(candidate, limits)
+    matches = [trial.match for trial in trials]
+    inputs = [_input_report(index, trial, candidate, comparison) for index, trial in enumerate(trials)]
     batch = _batch_difference(candidate, trials, comparison)
     unstable = _instability(candidate, trials, limits) if comparison.flipped else 0.0
     failures = gate.failures(comparison, inputs, matches, limits, batch, unstable)
@@ -96,19 +97,31 @@ def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: To
     )
 
 
-def _match(candidate: Candidate, trial: Trial, limits: Tolerance) -> Match:
+def _comparison(candidate: Candidate, limits: Tolerance) -> Comparison:
+    post = candidate.artefact.postprocessing
+    dims = post.keypoint_shape[1] if post.keypoint_shape else 3
+    return Comparison(candidate.names, post.decoder, limits, classes=len(candidate.loaded.classes), dims=dims)
+
+
+def _match(
+    candidate: Candidate,
+    source: Sequence[Found],
+    outputs: Sequence[Array],
+    expected: Sequence[Array],
+    geometry: Geometry,
+    limits: Tolerance,
+) -> Match:
     """Final predictions of both.
 
     Where they differ, the shipped post-processing is given the source's own output: if it then finds what the framework finds, the
     difference comes from rounding near a tie (the tensors themselves have a limit of their own), else from the post-processing.
     """
-    direct = _compare(candidate, trial.source.found, trial.found, limits)
-    if direct.matched + direct.edge >= max(direct.source, direct.artefact) or not all(
-        np.isfinite(one).all() for one in trial.expected
-    ):
+    found = candidate.predict(outputs, geometry, LOW_CONFIDENCE) if _finite(outputs) else ()
+    direct = _compare(candidate, source, found, limits)
+    if direct.matched + direct.edge >= max(direct.source, direct.artefact) or not _finite(expected):
         return direct
-    replayed = candidate.predict(trial.expected, trial.geometry, LOW_CONFIDENCE)
-    same = _compare(candidate, trial.source.found, replayed, limits)
+    replayed = candidate.predict(expected, geometry, LOW_CONFIDENCE)
+    same = _compare(candidate, source, replayed, limits)
     if same.matched + same.edge < max(same.source, same.artefact):
         return direct
     return direct._replace(edge=max(direct.source, direct.artefact) - direct.matched, strict=0)
@@ -123,14 +136,19 @@ def _compare(candidate: Candidate, source: Sequence[Found], other: Sequence[Foun
         limits,
         threshold=LOW_CONFIDENCE if detects else 0.0,
         default=post.nms.confidence_threshold,
-        limit=post.nms.max_detections if detects else post.top_k,
+        limit=post.top_k if candidate.pipeline.post.traits.kind is Kind.CLASSES else post.nms.max_detections,
+        regions=candidate.pipeline.post.traits.kind is Kind.REGIONS,
     )
+
+
+def _finite(outputs: Sequence[Array]) -> bool:
+    return all(bool(np.isfinite(one).all()) for one in outputs)
 
 
 def _instability(candidate: Candidate, trials: Sequence[Trial], limits: Tolerance) -> float:
     """The fraction of boxes that the source's own suppression decides otherwise when its output is off by rounding."""
     rng = np.random.default_rng(0)
-    nudged = Comparison(candidate.names, candidate.artefact.postprocessing.decoder, limits)
+    nudged = _comparison(candidate, limits)
     for trial in trials:
         noisy = [
             (one * (rng.uniform(-ROUNDING, ROUNDING, one.shape) + 1)).astype(np.float32) for one in trial.source.outputs
@@ -140,10 +158,8 @@ def _instability(candidate: Candidate, trials: Sequence[Trial], limits: Toleranc
     return nudged.flipped / max(nudged.rows, 1)
 
 
-def _input_report(
-    index: int, trial: Trial, candidate: Candidate, comparison: Comparison, matched: Match
-) -> InputReport:
-    prepared = candidate.prepared(trial.tensor)
+def _input_report(index: int, trial: Trial, candidate: Candidate, comparison: Comparison) -> InputReport:
+    prepared, matched = candidate.prepared(trial.tensor), trial.match
     same = prepared.shape == trial.source.tensor.shape
     return InputReport(
         index=index,
@@ -158,6 +174,8 @@ def _input_report(
         min_iou=matched.min_iou,
         max_box_difference_px=matched.max_pixels,
         max_confidence_difference=matched.max_confidence,
+        min_mask_iou=matched.min_mask_iou,
+        max_keypoint_difference_px=matched.max_keypoint,
         source_ms=round(trial.source.milliseconds, 3),
         artefact_ms=round(trial.milliseconds, 3),
     )
