@@ -189,6 +189,7 @@ EXAMPLES: dict[type[ev.Event], ev.Event] = {
         source_config={"image_size": [320, 416]},
         wishes=[OnnxOptions(opset_version=15), CoreMlOptions(precision="fp32")],
         optimization=OptimizationConfig(),
+        optimized=v.ExportFormat.ONNX,
     ),
     ev.PreflightAnsweredV1: ev.PreflightAnsweredV1(
         preflight_id=PREFLIGHT,

@@ -16,7 +16,7 @@ from litestar.middleware import DefineMiddleware
 from contracts.errors import Permanent, Transient
 from gateway import openapi, reactions
 from gateway.accounts import Authentication, ensure_bootstrap, refuse_unclear_parameters, require_scope, tell_standing
-from gateway.api import accounts, dead_letters, deployments, exports, training, uploads
+from gateway.api import accounts, dead_letters, deployments, exports, preflights, training, uploads
 from gateway.api.bodies import StrictRequest
 from gateway.parts import SERVICE, Parts
 from gateway.progress import Progress
@@ -40,6 +40,7 @@ ROUTES = (
     *training.ROUTES,
     *uploads.ROUTES,
     *exports.ROUTES,
+    *preflights.ROUTES,
     *deployments.ROUTES,
     *accounts.ROUTES,
     *dead_letters.ROUTES,

@@ -22,13 +22,14 @@ from contracts.events import (
     InferenceRecordedV1,
     ModelExportedV1,
     PackageBuiltV1,
+    PreflightAnsweredV1,
     TrainingCompletedV1,
 )
 from contracts.vocabulary import ExportStatus
 from gateway import deployment, export_job, resources
 from gateway.parts import Parts
 from gateway.requests import NewTraining, checkpoint_key, register_training, release_exports, start_export
-from gateway.store import accounts, deployments, jobs, trainings
+from gateway.store import accounts, deployments, jobs, preflights, trainings
 from servicekit.inbox import first_time
 from servicekit.postgres import Connection, transaction
 
@@ -63,6 +64,7 @@ def subscribe(parts: Parts) -> None:
         _react(parts, job_fact, fold_job)
     for deployment_fact in (*HISTORY, DeploymentRequestedV1, DeploymentDeactivatedV1):
         _react(parts, deployment_fact, fold_deployment)
+    _react(parts, PreflightAnsweredV1, fold_preflight)
     _react(parts, InferenceRecordedV1, on_usage_recorded)
 
     async def on_training(event: TrainingCompletedV1, _: EventMeta) -> None:
@@ -130,6 +132,12 @@ async def fold_deployment(conn: Connection, _: Parts, fact: deployment.Fact) -> 
         await deployments.add_history(
             conn, row.id, told, before=row.state.status, after=after.status, data=_history_data(fact)
         )
+
+
+async def fold_preflight(conn: Connection, _: Parts, fact: PreflightAnsweredV1) -> None:
+    """The first answer to a preflight counts."""
+    if not await preflights.answer(conn, fact):
+        _log.info("preflight %s is answered already, or not known here", fact.preflight_id)
 
 
 async def on_usage_recorded(conn: Connection, _: Parts, fact: InferenceRecordedV1) -> None:

@@ -17,7 +17,7 @@ from gateway.deployment_requests import state_access, state_wish
 from gateway.parts import SERVICE, Parts
 from gateway.reactions import append
 from gateway.requests import release_exports
-from gateway.store import accounts, deployments, idempotency, jobs, overdue
+from gateway.store import accounts, deployments, idempotency, jobs, overdue, preflights
 from gateway.store.jobs import JobRow
 from servicekit import inbox
 from servicekit.outbox import put_event
@@ -50,6 +50,7 @@ class Reconciler:
         await self.republish_jobs()
         await self.expire_deployments()
         await self.restate_deployments()
+        await self.expire_preflights()
         if self._rounds % PRUNE_EVERY == 0:
             await self.prune()
         self._rounds += 1
@@ -133,11 +134,18 @@ class Reconciler:
                 _log.info("deployment %s is requested for the %d. time", row.id, row.requests)
         return len(due)
 
+    async def expire_preflights(self) -> int:
+        """Answer the preflights that no worker has answered; how many."""
+        error = ErrorInfo.of(Permanent("deadline_exceeded", "No worker has looked at the checkpoint for too long."))
+        async with transaction(self._parts.pool) as conn:
+            return len(await preflights.expire(conn, self._parts.settings.preflight_limit_s, error))
+
     async def prune(self) -> None:
         """Forget what no retry can need any more."""
         async with transaction(self._parts.pool) as conn:
             await idempotency.prune(conn, self._parts.settings.idempotency_ttl_s)
             await jobs.prune_progress(conn, self._parts.settings.progress_ttl_s)
+            await preflights.prune(conn, self._parts.settings.preflight_keep_s)
         await inbox.prune(self._parts.pool)
 
 

@@ -7,6 +7,7 @@ from msgspec import Struct, to_builtins
 
 from contracts.errors import ErrorInfo
 from contracts.model_package import ParitySummary
+from contracts.preflight import Forecast
 from contracts.vocabulary import (
     DeploymentStatus,
     DeploymentType,
@@ -84,6 +85,23 @@ class ExportProgress(Struct, frozen=True, kw_only=True):
     message: str
     proof: Proof | None
     error: ErrorInfo | None
+
+
+class Preflight(Struct, frozen=True, kw_only=True):
+    """What would become of a training's checkpoint, a forecast for each format; until `is_answered` only of what needs no look.
+
+    `error` says why nothing could be foreseen; `cached`: the same was asked before; `duration_s` is what the look took.
+    """
+
+    preflight_id: UUID
+    training_job_id: UUID
+    is_answered: bool
+    formats: list[Forecast]
+    error: ErrorInfo | None
+    cached: bool
+    duration_s: float
+    created_at: datetime
+    answered_at: datetime | None
 
 
 class DeploymentTarget(Struct, frozen=True, kw_only=True):

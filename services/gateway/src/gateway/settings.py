@@ -38,6 +38,12 @@ class Settings(S3Settings, frozen=True, kw_only=True):
     """A running job without any fact for so long is given up."""
     pending_limit_s: Seconds = 86_400
     """A job that no worker has taken for so long is given up."""
+    preflight_wait_s: Seconds = 10
+    """How long a request for a preflight is held before its asker is told to come back."""
+    preflight_limit_s: Seconds = 600
+    """A preflight that no worker has answered for so long is given up."""
+    preflight_keep_s: Seconds = 604_800
+    """What a preflight foresaw is shown for so long."""
     sweep_interval_s: Seconds = 3_600
     """How often what nobody owns is looked for."""
     sweep_grace_s: Seconds = 86_400

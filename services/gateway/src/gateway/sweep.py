@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from contracts.vocabulary import ExportStatus
 
-EXPORTS, UPLOADS, TRITON = "exports/", "uploads/", "triton-models/"
+EXPORTS, UPLOADS, TRITON, PREFLIGHTS = "exports/", "uploads/", "triton-models/", "preflights/"
 ATTEMPTS = "attempts"
 
 
@@ -63,6 +63,8 @@ def is_unowned(found: Found, known: Known, ages: Ages) -> bool:
     age = ages.now - found.modified
     if found.key.startswith(UPLOADS):
         return age > ages.upload_keep + ages.grace and not _is_registered(found.key, known.checkpoints)
+    if found.key.startswith(PREFLIGHTS):
+        return age > ages.upload_keep  # made again at once where it is still wanted
     owner = owner_of(found.key)
     if owner is None or age <= ages.grace:
         return False

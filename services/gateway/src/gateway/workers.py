@@ -72,6 +72,11 @@ def availability(workers: list[WorkerAnnouncement], framework: Framework, export
     return Availability(available=available, reason=reason, flavors=flavors)
 
 
+def can_take(workers: list[WorkerAnnouncement], framework: Framework, route: ExportRoute) -> bool:
+    """Whether a worker makes this, busy or not."""
+    return any(not _fault(worker, framework, route) for worker in workers)
+
+
 def waits_for(workers: list[WorkerAnnouncement], framework: Framework, route: ExportRoute) -> str:
     """What a pending job of this route waits for, in words; empty where a worker is free to take it."""
     able = [worker for worker in workers if not _fault(worker, framework, route)]

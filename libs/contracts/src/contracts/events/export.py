@@ -130,6 +130,8 @@ class PreflightRequestedV1(
     source_config: dict[str, object] = {}
     wishes: list[ExportOptions]
     optimization: OptimizationConfig = OptimizationConfig()
+    optimized: ExportFormat | None = None
+    """The one format that `optimization` is meant for; None: all of them."""
 
 
 class PreflightAnsweredV1(Struct, frozen=True, kw_only=True, tag_field="type", tag="export.preflights.answered.v1"):

@@ -46,7 +46,9 @@ def foresee(run: PreflightRun, folder: Path, progress: Progress) -> None:
             if refusal.code != "unsupported":  # which is about an option of this wish
                 raise
         _write(folder, done, looks_at=name)
-        done.append(_forecast(subject, options, run.request.optimization, run.memory_bytes))
+        is_meant = run.request.optimized in {None, name}
+        optimization = run.request.optimization if is_meant else OptimizationConfig()
+        done.append(_forecast(subject, options, optimization, run.memory_bytes))
     _write(folder, done)
 
 
