@@ -14,7 +14,7 @@ from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PACKAGED_MODELS, PARI
 from contracts.model_package import ModelInfo, ModelMetadata
 from contracts.vocabulary import ExportFormat, Proof
 from export_worker.fetch import Checkpoint
-from export_worker.sandbox import onnx_guard, openvino_guard
+from export_worker.sandbox import coreml_guard, onnx_guard, openvino_guard, tflite_guard
 from export_worker.sandbox.bubblewrap import MIB
 from export_worker.sandbox.job_dir import OUTPUT, JobDir
 
@@ -26,6 +26,8 @@ MAX_INPUT_BYTES = 256 * MIB
 CHECKS: dict[ExportFormat, Callable[[Path], None]] = {
     ExportFormat.ONNX: onnx_guard.check,
     ExportFormat.OPENVINO: openvino_guard.check,
+    ExportFormat.COREML: coreml_guard.check,
+    ExportFormat.TFLITE: tflite_guard.check,
 }
 """What must hold for a file that others will load outside of any sandbox."""
 
