@@ -26,13 +26,17 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    progress('half way')\n"
         "    with (folder / 'model.pt').open('a') as out: out.write('weights')\n"
         "    return {'accuracy': 0.5}\n"
+        "def further(folder):\n"
+        "    (folder / 'model.pt').write_text('more ' + (folder / 'base.pt').read_text())\n"
+        "    return {'accuracy': 0.6}\n"
         "def fail(folder):\n"
         "    raise ValueError('no digits today')\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("MODELPORT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_digest", lambda recipe: "0")
-    recipes = {name: replace(TOY, trainer=f"toy_trainers:{name}") for name in ("train", "fail")}
+    recipes = {name: replace(TOY, trainer=f"toy_trainers:{name}") for name in ("train", "further", "fail")}
+    recipes["further"] = replace(recipes["further"], base="train")
     monkeypatch.setattr(cache, "RECIPES", recipes)
     return tmp_path / "cache" / "samples"
 
@@ -53,3 +57,10 @@ def test_a_failed_training_leaves_nothing_that_counts_as_a_sample(toy: Path) -> 
     with pytest.raises(cache.TrainingFailed, match="no digits today"):
         cache.build("fail", lambda line: None)
     assert not (toy / "fail-0").exists()
+
+
+def test_a_training_starts_from_the_sample_that_it_names(toy: Path) -> None:
+    made = cache.describe("further", lambda line: None)
+    assert made.checkpoint.read_text() == "more weights"
+    assert (toy / "train-0" / "model.pt").read_text() == "weights"
+    assert not (made.checkpoint.parent / "base.pt").exists()

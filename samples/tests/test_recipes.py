@@ -1,10 +1,14 @@
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from samples import cache
 from samples.cache import _digest, _modules_of
+from samples.held_out import held_out
 from samples.recipes import RECIPES
+from samples.scenes import ROTATED_CLASSES
 from samples.shapes import CLASSES
 
 
@@ -19,9 +23,23 @@ def test_the_trainer_of_every_recipe_exists(name: str) -> None:
 
 def test_the_detector_knows_the_classes_that_are_drawn() -> None:
     assert RECIPES["shapes-detector"].classes == CLASSES
+    assert RECIPES["shapes-oriented"].classes == ROTATED_CLASSES
 
 
 def test_a_sample_is_thrown_away_when_its_own_code_changes_only() -> None:
     assert _modules_of("detector", set()) == {"detector", "shapes", "training"}
     assert _modules_of("timm_classifier", set()) == {"timm_classifier", "digits", "training"}
     assert len({_digest(recipe) for recipe in RECIPES.values()}) == len(RECIPES)
+
+
+def test_a_sample_is_thrown_away_with_what_it_starts_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _digest(RECIPES["shapes-pose"])
+    other = replace(RECIPES["shapes-detector"], model_name="another")
+    monkeypatch.setattr(cache, "RECIPES", {**RECIPES, "shapes-detector": other})
+    assert _digest(RECIPES["shapes-pose"]) != before
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_there_are_held_out_pictures_of_every_class(name: str) -> None:
+    seen = {truth.class_id for scene in held_out(name) for truth in scene.truths}
+    assert seen == set(range(len(RECIPES[name].classes)))

@@ -68,9 +68,10 @@ def describe(name: str, told: Callable[[str], None] = print) -> Sample:
 
 
 def _digest(recipe: Recipe) -> str:
-    """Of the recipe and of the modules of this package that its trainer is made of."""
+    """Of the recipe, of what it starts from, and of the modules of this package that its trainer is made of."""
     sources = _modules_of(recipe.trainer.partition(":")[0].rpartition(".")[2], set())
-    parts = [repr(recipe), *((Path(__file__).parent / f"{name}.py").read_text() for name in sorted(sources))]
+    base = [_digest(RECIPES[recipe.base])] if recipe.base else []
+    parts = [repr(recipe), *base, *((Path(__file__).parent / f"{name}.py").read_text() for name in sorted(sources))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
@@ -90,10 +91,15 @@ def _train(name: str, recipe: Recipe, folder: Path, told: Callable[[str], None])
     draft = folder.with_name(folder.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
+    base = build(recipe.base, told) if recipe.base else None
+    if base is not None:
+        shutil.copy(base, draft / f"base{base.suffix}")
     began = time.monotonic()
     told(f"training {name} ({recipe.model_name})")
     metrics = _run(recipe, draft, told)
     seconds = round(time.monotonic() - began, 1)
+    if base is not None:
+        (draft / f"base{base.suffix}").unlink()
     report = {"name": name, "model_name": recipe.model_name, "metrics": metrics, "seconds": seconds}
     (draft / REPORT).write_text(json.dumps(report, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)

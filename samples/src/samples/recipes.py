@@ -5,13 +5,17 @@ from dataclasses import dataclass, field
 
 DIGITS = tuple("0123456789")
 SHAPES = ("circle", "square", "triangle")
+ROTATED = ("bar", "frame", "wedge")
 DIGITS_PX = 32
 MEAN_STD = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """`trainer` is `module:function` in this package, called in a process of its own with the folder to fill."""
+    """`trainer` is `module:function` in this package, called in a process of its own with the folder to fill.
+
+    `base` is the sample whose checkpoint the training starts from; the trainer finds it as `base` and its suffix.
+    """
 
     trainer: str
     checkpoint: str
@@ -20,6 +24,7 @@ class Recipe:
     model_name: str
     classes: tuple[str, ...]
     config: Mapping[str, object] = field(default_factory=dict)
+    base: str | None = field(default=None, repr=False)
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -30,6 +35,33 @@ RECIPES: Mapping[str, Recipe] = {
         task_type="object_detection",
         model_name="yolo11n",
         classes=SHAPES,
+    ),
+    "shapes-segmenter": Recipe(
+        trainer="samples.yolo_tasks:segmenter",
+        checkpoint="model.pt",
+        framework="ultralytics",
+        task_type="instance_segmentation",
+        model_name="yolo11n-seg",
+        classes=SHAPES,
+        base="shapes-detector",
+    ),
+    "shapes-pose": Recipe(
+        trainer="samples.yolo_tasks:poser",
+        checkpoint="model.pt",
+        framework="ultralytics",
+        task_type="pose_estimation",
+        model_name="yolo11n-pose",
+        classes=SHAPES,
+        base="shapes-detector",
+    ),
+    "shapes-oriented": Recipe(
+        trainer="samples.yolo_tasks:orienter",
+        checkpoint="model.pt",
+        framework="ultralytics",
+        task_type="oriented_detection",
+        model_name="yolo11n-obb",
+        classes=ROTATED,
+        base="shapes-detector",
     ),
     "digits-ultralytics": Recipe(
         trainer="samples.ultralytics_classifier:train",
@@ -45,6 +77,15 @@ RECIPES: Mapping[str, Recipe] = {
         framework="timm",
         task_type="image_classification",
         model_name="resnet10t",
+        classes=DIGITS,
+        config={"input_size": [3, DIGITS_PX, DIGITS_PX], "mean": list(MEAN_STD), "std": list(MEAN_STD)},
+    ),
+    "digits-timm-transformer": Recipe(
+        trainer="samples.timm_transformer:train",
+        checkpoint="model.pth",
+        framework="timm",
+        task_type="image_classification",
+        model_name="test_vit",
         classes=DIGITS,
         config={"input_size": [3, DIGITS_PX, DIGITS_PX], "mean": list(MEAN_STD), "std": list(MEAN_STD)},
     ),
