@@ -44,7 +44,8 @@ async def test_a_living_worker_is_announced_and_a_stopped_one_is_not(floor: Floo
         told = await announced(floor.bus)
         assert (told.slots, told.busy) == (3, 0)
         assert told.formats[ExportFormat.ONNX].available
-        assert not told.formats[ExportFormat.TENSORRT].available
+        assert "not installed on this worker: litert_torch" in told.formats[ExportFormat.TFLITE].reason
+        assert "rtx" in told.formats[ExportFormat.TENSORRT].flavors
         status, body = await get(app.health_port, "/readyz")
         assert status == 200
         assert all(name in body for name in selftest.NAMES)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from export_worker.sandbox import bubblewrap, seccomp, watch
 from export_worker.sandbox.bubblewrap import MIB, Limits, make
@@ -39,6 +40,17 @@ def test_the_command_line_closes_every_door(tmp_path: Path, own_uid: int | None)
     assert {"--core=0", f"--data={MIB + (2 << 30)}", "--nproc=256"} <= set(inside)
     assert inside[-1] == "child"
     assert not {"/", "/etc", "/root", "/home", str(Path.home())} & set(pairs(argv, "--ro-bind"))
+
+
+def test_a_gpu_is_shown_only_where_engines_are_built_on_it(tmp_path: Path) -> None:
+    plain = make("/usr/bin/bwrap", own_uid=None)
+    with_gpu = structs.replace(plain, devices=("/dev/nvidia0", "/dev/nvidiactl"))
+    for box, nodes, visible in ((structs.replace(plain, devices=()), [], ""), (with_gpu, list(with_gpu.devices), "0")):
+        argv = box.argv(tmp_path, ["child"], Limits(memory_bytes=MIB))
+        assert pairs(argv, "--dev-bind") == nodes
+        assert argv[argv.index("CUDA_VISIBLE_DEVICES") + 1] == visible
+        places = [argv.index(part) for part in ("--dev", *(["--dev-bind"] if nodes else []), "--remount-ro")]
+        assert places == sorted(places), "the nodes come into the new /dev, before that is closed"
 
 
 def test_only_packages_are_shown_not_the_checkout(tmp_path: Path) -> None:

@@ -107,6 +107,15 @@ def test_the_smoke_command_loads_what_formats_and_frameworks_need() -> None:
         smoke.wanted(["tflight"])
 
 
+def test_what_few_jobs_need_and_takes_long_is_imported_once_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "is_installed", lambda name: True)
+    assert set(warmup.later()) == {
+        registry.CONVERTERS[(registry.TORCH, ExportFormat.COREML)],
+        registry.RUNTIMES[ExportFormat.COREML],
+    }
+    assert not set(warmup.later()) & set(warmup.entries())
+
+
 def test_a_warm_run_imports_only_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {(registry.TORCH, name): f"{name}:convert" for name in ExportFormat}
     monkeypatch.setattr(registry, "CONVERTERS", entries)
@@ -125,6 +134,25 @@ def test_one_builder_of_engines_is_enough(
 ) -> None:
     monkeypatch.setattr(toolchains, "missing_modules", lambda names: [name for name in names if name in absent])
     assert toolchains.is_installed(ExportFormat.TENSORRT) is installed
+
+
+def test_a_gpu_is_its_device_and_the_drivers_nodes_come_along(tmp_path: Path) -> None:
+    (tmp_path / "nvidiactl").touch()
+    assert toolchains.nvidia_devices(tmp_path) == (), "a driver without a GPU"
+    (tmp_path / "nvidia0").touch()
+    (tmp_path / "nvidia-uvm").touch()
+    (tmp_path / "sda").touch()
+    found = [Path(node).name for node in toolchains.nvidia_devices(tmp_path)]
+    assert found == ["nvidia-uvm", "nvidia0", "nvidiactl"]
+
+
+@pytest.mark.parametrize(("absent", "seen"), [((), ("/dev/nvidia0",)), (("tensorrt",), ())])
+def test_steps_reach_a_gpu_only_where_they_have_the_builder_that_needs_one(
+    absent: tuple[str, ...], seen: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toolchains, "missing_modules", lambda names: [name for name in names if name in absent])
+    monkeypatch.setattr(toolchains, "nvidia_devices", lambda: ("/dev/nvidia0",))
+    assert toolchains.step_devices() == seen
 
 
 def test_missing_modules_are_found_without_importing() -> None:

@@ -3,11 +3,8 @@
 import asyncio
 import importlib.metadata
 import logging
-import shutil
-import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 import nats.errors
@@ -18,13 +15,12 @@ from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, ExportRoute, Framework
 from export_worker import registry
 from export_worker.sandbox.bubblewrap import SandboxState
-from export_worker.toolchains import FLAVORS, GPU_FLAVORS, NEEDS, PACKAGES, missing_modules
+from export_worker.toolchains import FLAVORS, GPU_FLAVORS, NEEDS, PACKAGES, missing_modules, nvidia_devices
 from servicekit import tasks
 from servicekit.bus import Bus
 
 PERIOD_S = 10.0
 TTL_S = 45.0
-GPU_PATIENCE_S = 10.0
 NO_GPU = "no NVIDIA GPU on this worker"
 Missing = Callable[[Iterable[str]], list[str]]
 _log = logging.getLogger(__name__)
@@ -54,7 +50,7 @@ def probe(
     Without a sandbox a worker takes only what runs no code, unless `takes_code` says otherwise; `gpu` is looked for where not told.
     """
     takes_code = sandbox.available if takes_code is None else takes_code
-    has_gpu = has_nvidia_gpu() if gpu is None else gpu
+    has_gpu = bool(nvidia_devices()) if gpu is None else gpu
 
     def of_framework(name: Framework) -> Availability:
         if name is Framework.ULTRALYTICS and not takes_code:
@@ -99,20 +95,6 @@ def of_flavors(missing: Missing, *, gpu: bool) -> Availability:
 def _absent(modules: Iterable[str], missing: Missing) -> str:
     absent = missing(modules)
     return f"not installed on this worker: {', '.join(absent)}" if absent else ""
-
-
-def has_nvidia_gpu(devices: Path = Path("/dev")) -> bool:
-    """Whether the driver shows a GPU, by its device or by its own tool; no toolchain is imported."""
-    if any(devices.glob("nvidia[0-9]*")):
-        return True
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return False
-    try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, timeout=GPU_PATIENCE_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return listed.returncode == 0 and listed.stdout.startswith(b"GPU ")
 
 
 def told_sandbox(sandbox: SandboxState, *, takes_code: bool) -> str:

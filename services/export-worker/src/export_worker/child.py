@@ -89,9 +89,17 @@ def _prepare(cold: Framework | None, warm: Framework | None, reporter: Reporter)
     if warm:
         registry.resolve(registry.WARMER)()
     reporter.say("ready")
-    if warm in registry.SELDOM and not select.select([sys.stdin], [], [], QUIET_S)[0]:
-        registry.resolve(registry.SELDOM[warm])
+    for entry in _seldom(warm) if warm else ():
+        if select.select([sys.stdin], [], [], QUIET_S)[0]:
+            break
+        registry.resolve(entry)
     return bool(sys.stdin.readline())
+
+
+def _seldom(framework: Framework) -> list[str]:
+    """Entries that only some jobs need."""
+    own = [registry.SELDOM[framework]] if framework in registry.SELDOM else []
+    return [*own, *registry.resolve(registry.LATER)()]
 
 
 def run(folder: Path, reporter: Reporter) -> None:

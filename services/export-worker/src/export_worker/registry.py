@@ -47,6 +47,7 @@ FORECASTER = "export_worker.forecast.foresee:foresee"
 WEIGHER = "export_worker.forecast.memory:weigh"
 
 WARMER = "export_worker.warmup:warm"
+LATER = "export_worker.warmup:later"
 SELDOM: dict[Framework, str] = {Framework.ULTRALYTICS: "export_worker.frameworks.transforms:read_transforms"}
 """What only some jobs of a framework need and takes long to import (torchvision, for classifiers)."""
 

@@ -5,6 +5,7 @@ The set-up reads it before anything is installed: standard library and `contract
 
 import importlib.util
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from contracts.vocabulary import ExportFormat, Framework
@@ -111,6 +112,8 @@ FLAVORS: dict[str, tuple[str, ...]] = {"tensorrt": ("tensorrt",), "rtx": ("tenso
 GPU_FLAVORS = frozenset({"tensorrt"})
 """They build on the GPU that they build for."""
 
+NODES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
+
 PACKAGES = (
     *("torch", "torchvision", "onnx", "onnxruntime", "ultralytics", "timm", "transformers"),
     *("openvino", "nncf", "coremltools", "litert-torch", "ai-edge-litert", "ai-edge-quantizer", "jax"),
@@ -122,6 +125,18 @@ PACKAGES = (
 def missing_modules(names: Iterable[str]) -> list[str]:
     """Those that are not installed; none of them is imported."""
     return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def nvidia_devices(folder: Path = Path("/dev")) -> tuple[str, ...]:
+    """The nodes of the driver of NVIDIA's GPUs; none where there is no GPU."""
+    if not any(folder.glob("nvidia[0-9]*")):
+        return ()
+    return tuple(sorted(str(node) for name in NODES for node in folder.glob(name)))
+
+
+def step_devices() -> tuple[str, ...]:
+    """What a step must reach beyond the machine's usual devices: the GPU, where it has the builder that needs one."""
+    return nvidia_devices() if any(not missing_modules(FLAVORS[name]) for name in GPU_FLAVORS) else ()
 
 
 def is_installed(export_format: ExportFormat) -> bool:

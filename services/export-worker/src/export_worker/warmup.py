@@ -14,19 +14,27 @@ from export_worker.toolchains import is_installed
 SIDE = 32
 
 
+SLOW = frozenset({ExportFormat.COREML})
+"""Imports of several seconds and 300 MiB beside toolchains whose jobs need none of it."""
+
+
 def entries() -> list[str]:
-    """What can be imported here: other environments have the toolchains of other formats."""
-    able = {name for name in ExportFormat if is_installed(name)}
-    converters = [entry for (_, made), entry in registry.CONVERTERS.items() if made in able]
-    return [
-        *converters,
-        *(registry.RUNTIMES[name] for name in sorted(able & set(registry.RUNTIMES))),
-        registry.VERIFIER,
-    ]
+    """What is imported before the job: other environments have the toolchains of other formats."""
+    return [*_of({name for name in ExportFormat if is_installed(name)} - SLOW), registry.VERIFIER]
+
+
+def later() -> list[str]:
+    """What is imported where no job comes for a while."""
+    return _of({name for name in SLOW if is_installed(name)})
+
+
+def _of(formats: set[ExportFormat]) -> list[str]:
+    converters = [entry for (_, made), entry in registry.CONVERTERS.items() if made in formats]
+    return [*converters, *(registry.RUNTIMES[name] for name in sorted(formats & set(registry.RUNTIMES)))]
 
 
 def warm() -> None:
-    """Imports the converters and runtimes that have their toolchain here, and the verifier, and takes a model of one layer through torch's exporters."""
+    """Imports what `entries` names, and takes a model of one layer through torch's exporters."""
     for entry in entries():
         registry.resolve(entry)
     module, example = torch.nn.Conv2d(3, 4, 3).eval(), torch.zeros(1, 3, SIDE, SIDE)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from export_worker.sandbox import bare_start
 from export_worker.sandbox.bubblewrap import OPEN_FILES, Limits, child_environment, cpu_seconds
 from export_worker.sandbox.job_dir import TMP
+from export_worker.toolchains import step_devices
 
 
 class Bare(Struct, frozen=True):
@@ -35,7 +36,10 @@ class Bare(Struct, frozen=True):
         plan = {
             "folder": str(job_dir),
             "command": list(command),
-            "environment": {**child_environment(limits.threads, tmp), "PATH": os.environ.get("PATH", os.defpath)},
+            "environment": {
+                **child_environment(limits.threads, tmp, gpu=bool(step_devices())),
+                "PATH": os.environ.get("PATH", os.defpath),
+            },
             "limits": {
                 "RLIMIT_FSIZE": limits.file_bytes,
                 "RLIMIT_DATA": limits.data_bytes,

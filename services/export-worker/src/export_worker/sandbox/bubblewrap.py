@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from export_worker.sandbox import seccomp
+from export_worker.toolchains import step_devices
 
 JOB = "/job"
 TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108  (the sandbox' own, private to one job)
@@ -56,12 +57,16 @@ class SandboxState(Struct, frozen=True, kw_only=True):
 
 
 class Sandbox(Struct, frozen=True, kw_only=True):
-    """How to isolate on this machine; `own_uid` is the user id to switch to (needs root), None makes a user namespace."""
+    """How to isolate on this machine; `own_uid` is the user id to switch to (needs root), None makes a user namespace.
+
+    `devices` are nodes beyond the usual ones, such as those of a GPU that engines are built on.
+    """
 
     bwrap: str
     own_uid: int | None
     binds: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
+    devices: tuple[str, ...] = ()
 
     @property
     def isolates(self) -> bool:
@@ -106,7 +111,7 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         return ["setpriv", *drop, "--"]
 
     def _environment(self, limits: Limits) -> list[str]:
-        pairs = child_environment(limits.threads)
+        pairs = child_environment(limits.threads, gpu=bool(self.devices))
         return ["--clearenv", *(part for name, value in pairs.items() for part in ("--setenv", name, value))]
 
     def _filesystem(self, job_dir: Path) -> list[str]:
@@ -119,14 +124,15 @@ class Sandbox(Struct, frozen=True, kw_only=True):
             *binds,
             *links,
             *("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"),
+            *(part for node in self.devices for part in ("--dev-bind", node, node)),
             *("--bind", str(job_dir / "shm"), SHM),  # on disk, where its bytes and its files are counted
             *("--bind", str(job_dir), JOB, "--ro-bind", str(job_dir / "input"), f"{JOB}/input"),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
         ]
 
 
-def child_environment(threads: int, tmp: str = TMP) -> dict[str, str]:
-    """Everything that a step finds in its environment: caches inside the job, no downloads, no GPU, bounded threads."""
+def child_environment(threads: int, tmp: str = TMP, *, gpu: bool = False) -> dict[str, str]:
+    """Everything that a step finds in its environment: caches inside the job, no downloads, bounded threads, one GPU at most."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": tmp,
@@ -146,7 +152,7 @@ def child_environment(threads: int, tmp: str = TMP) -> dict[str, str]:
         "HF_HOME": f"{tmp}/hf",
         "MPLCONFIGDIR": f"{tmp}/mpl",
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
+        "CUDA_VISIBLE_DEVICES": "0" if gpu else "",
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
     }
 
@@ -198,7 +204,7 @@ def make(bwrap: str, *, own_uid: int | None) -> Sandbox:
         elif path.is_dir():
             system.append(str(path))
     wanted = [*system, *SYSTEM_FILES, sys.prefix, sys.base_prefix, *_package_roots()]
-    return Sandbox(bwrap=bwrap, own_uid=own_uid, binds=_outermost(wanted), links=tuple(links))
+    return Sandbox(bwrap=bwrap, own_uid=own_uid, binds=_outermost(wanted), links=tuple(links), devices=step_devices())
 
 
 def _package_roots() -> list[str]:
