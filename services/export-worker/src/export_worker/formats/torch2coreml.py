@@ -240,8 +240,8 @@ def save(model: Any, path: Path, embedding: Embedding, renamed: dict[str, str], 
         specification = ct.models.utils.load_spec(str(package))
         coreml_names.rename(specification, renamed)
         _describe(specification.description, embedding, told)
-        body = specification.SerializeToString(deterministic=True)
-        coreml_package.write(path, body, package / coreml_package.WEIGHTS)
+        (package / coreml_package.SPECIFICATION).write_bytes(specification.SerializeToString(deterministic=True))
+        coreml_package.write(path, package)
 
 
 def _describe(description: Any, embedding: Embedding, told: dict[str, str]) -> None:
