@@ -111,3 +111,18 @@ def test_tensor_types_that_are_not_served_are_refused_by_name(metadata: ModelMet
 def test_json_has_the_fields_of_the_message_alone(cases: dict[str, ModelConfig]) -> None:
     given = msgspec.json.decode(cases["fixed_batch"].to_json())
     assert set(given) <= {field.name for field in model_config_pb2.ModelConfig.DESCRIPTOR.fields}
+
+
+def test_a_model_of_several_outputs_is_batched_where_all_of_them_are(metadata: ModelMetadata) -> None:
+    rows = TensorSpec(name="output0", shape=(-1, 116, 8400), dtype="float32", format="raw")
+    prototypes = TensorSpec(name="output1", shape=(-1, 32, 160, 160), dtype="float32", format="prototypes")
+    outputs = {"output0": rows, "output1": prototypes}
+    config = made(replace(metadata, output_spec=outputs))
+    assert [(output.name, output.dims) for output in config.output] == [
+        ("output0", (116, 8400)),
+        ("output1", (32, 160, 160)),
+    ]
+    assert config.max_batch_size > 0
+    fixed = made(replace(metadata, output_spec=outputs | {"output1": replace(prototypes, shape=(1, 32, 160, 160))}))
+    assert fixed.max_batch_size == 0
+    assert [output.dims for output in fixed.output] == [(-1, 116, 8400), (1, 32, 160, 160)]

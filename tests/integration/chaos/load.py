@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 from modelport import Client
 from modelport.errors import ApiError, UnreachableError
 from modelport.exports import TERMINAL
-from modelport.models import ExportJob, Inference
+from modelport.models import ExportJob
+from modelport.predictions import Inference
 from modelport.transport import IDEMPOTENCY_KEY, Transport
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from modelport.errors import ClientError
-from modelport.models import Inference
+from modelport.predictions import Inference
 from modelport.transport import IDEMPOTENCY_KEY, Transport
 
 SIGNATURES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"BM", "image/bmp"))

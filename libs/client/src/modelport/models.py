@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from contracts.errors import ErrorInfo
 from contracts.model_package import ParitySummary
+from contracts.preflight import Forecast
 from contracts.vocabulary import (
     DeploymentStatus,
     DeploymentType,
@@ -93,6 +94,20 @@ class ExportJob(Answer, frozen=True, kw_only=True):
     heard_at: datetime | None = None
     completed_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+class Preflight(Answer, frozen=True, kw_only=True):
+    """What would become of a checkpoint, a forecast for each format; until `is_answered` only of what needed no look."""
+
+    preflight_id: UUID
+    training_job_id: UUID
+    is_answered: bool
+    formats: tuple[Forecast, ...]
+    error: ErrorInfo | None = None
+    cached: bool = False
+    duration_s: float = 0.0
+    created_at: datetime | None = None
+    answered_at: datetime | None = None
 
 
 class Deployment(Answer, frozen=True, kw_only=True):
@@ -206,29 +221,6 @@ class Replayed(Answer, frozen=True, kw_only=True):
     subject: str
     job_id: UUID | None = None
     deployment_id: UUID | None = None
-
-
-class Prediction(Answer, frozen=True, kw_only=True, rename={"class_name": "class"}):
-    """`bbox` is x1 y1 x2 y2 in pixels of the picture sent; None for classifiers."""
-
-    class_name: str
-    class_id: int
-    confidence: float
-    bbox: tuple[float, float, float, float] | None = None
-
-
-class ImageSize(Answer, frozen=True, kw_only=True):
-    """In pixels, upright."""
-
-    width: int
-    height: int
-
-
-class Inference(Answer, frozen=True, kw_only=True):
-    predictions: tuple[Prediction, ...]
-    latency_ms: float
-    model_version: str
-    image: ImageSize | None = None
 
 
 class Span(Answer, frozen=True, kw_only=True):

@@ -62,7 +62,9 @@ def infer(
     key: Annotated[str | None, typer.Option("--key", help="The API key, pk_… [env: MODELPORT_API_KEY].")] = None,
     confidence: Annotated[float | None, typer.Option("--confidence", min=0, max=1)] = None,
     iou: Annotated[float | None, typer.Option("--iou", min=0, max=1)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the picture with its boxes.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the picture with what was found drawn in.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a picture to an endpoint."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import degrees
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -15,7 +16,6 @@ from modelport.models import (
     Deployment,
     DeploymentEvent,
     ExportJob,
-    Inference,
     NewUser,
     Replayed,
     Token,
@@ -23,6 +23,7 @@ from modelport.models import (
     Usage,
     User,
 )
+from modelport.predictions import Inference, Prediction
 
 ONCE = "It is shown once: keep it."
 COLOURS = {
@@ -240,9 +241,23 @@ def api_key(found: ApiKey) -> RenderableType:
 
 
 def inference(found: Inference) -> RenderableType:
-    rows = (
-        (p.class_name, f"{p.confidence:.4f}", ", ".join(f"{value:.1f}" for value in p.bbox or ()))
+    rows = [
+        (p.class_name, f"{p.confidence:.4f}", ", ".join(f"{value:.1f}" for value in p.bbox or ()), adds(p))
         for p in found.predictions
-    )
+    ]
+    shown = 4 if any(row[3] for row in rows) else 3
     summary = Text(f"{len(found.predictions)} predictions, {found.latency_ms:.1f} ms, model {found.model_version}")
-    return Group(table(("CLASS", "CONFIDENCE", "BOX"), rows), summary)
+    return Group(table(("CLASS", "CONFIDENCE", "BOX", "MORE")[:shown], [row[:shown] for row in rows]), summary)
+
+
+def adds(found: Prediction) -> str:
+    """In a few words what a prediction has beside its box."""
+    parts = []
+    if found.rotated_box:
+        x, y, width, height, angle = found.rotated_box
+        parts.append(f"{width:.1f} x {height:.1f} at {x:.1f}, {y:.1f}, turned by {degrees(angle):.1f}°")
+    if found.keypoints:
+        parts.append("points " + " ".join(f"({x:.0f}, {y:.0f})" for x, y, _ in found.keypoints))
+    if found.mask:
+        parts.append(f"mask of {found.mask.area} pixels")
+    return ", ".join(parts)
