@@ -45,6 +45,7 @@ def victim(admin: Client, owner: Person, detector_training: TrainingJob, detecto
         "deployment_id": str(endpoint.id),
         "user_id": owner.id,
         "token_id": str(token.id),
+        "preflight_id": str(owner.client.exports.preflight(detector_training.id).preflight_id),
         "sequence": "7204113915203144",
     }
     return Victim(owner, detector_training, detector_export, endpoint, key, ids)

@@ -35,6 +35,7 @@ OF_ONE_THING: dict[str, object] = {
     "get_export_log": None,
     "get_export_report": None,
     "get_export_trace": None,
+    "get_preflight": None,
     "get_deployment": None,
     "delete_deployment": None,
     "deactivate_deployment": None,
@@ -48,6 +49,7 @@ LISTS = ("list_trainings", "list_export_jobs", "list_deployments")
 # operation -> (the field that names something of another tenant, the rest of the body)
 MAKERS: dict[str, tuple[str, dict[str, object]]] = {
     "create_export_job": ("training_job_id", {"export_format": "onnx"}),
+    "create_preflight": ("training_job_id", {}),
     "create_deployment": ("export_job_id", {"deployment_type": "download", "name": "stolen"}),
     "register_training": (
         "checkpoint_path",

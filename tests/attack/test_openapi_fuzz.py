@@ -86,6 +86,7 @@ def test_the_gateway_answers_as_its_document_says(
         "training_job_id": str(detector_training.id),
         "job_id": str(detector_export.id),
         "deployment_id": str(deployment.id),
+        "preflight_id": str(owner.client.exports.preflight(detector_training.id).preflight_id),
         "user_id": str(spare.id),
         "token_id": str(next(admin.users.tokens(spare.id)).id),
         "sequence": "1",

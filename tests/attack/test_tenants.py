@@ -35,7 +35,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def guessed() -> dict[str, str]:
-    names = ("training_job_id", "job_id", "deployment_id", "user_id", "token_id")
+    names = ("training_job_id", "job_id", "deployment_id", "preflight_id", "user_id", "token_id")
     return {name: str(uuid4()) for name in names} | {"sequence": str(randrange(10**15, 9 * 10**15))}
 
 

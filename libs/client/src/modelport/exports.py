@@ -9,11 +9,14 @@ import msgspec
 from contracts.capabilities import ExportCapabilities
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework
 from modelport import sse
-from modelport.models import ExportJob, Page, Trace
+from modelport.models import ExportJob, Page, Preflight, Trace
 from modelport.paging import everything
 from modelport.transport import IDEMPOTENCY_KEY, Transport
 
 PATH = "/api/v1/export/jobs"
+PREFLIGHT = "/api/v1/export/preflight"
+PREFLIGHT_PATIENCE_S = 120.0
+POLL_S = 0.5
 TERMINAL = frozenset({ExportStatus.COMPLETED, ExportStatus.FAILED, ExportStatus.CANCELLED})
 Config = dict[str, object]
 
@@ -39,6 +42,35 @@ class Exports:
         """What this framework can be exported to, and what live workers can do now."""
         query = {"framework": str(framework)}
         return self._transport.call("GET", "/api/v1/export/capabilities", ExportCapabilities, query=query)
+
+    def preflight(
+        self,
+        training_job_id: UUID | str,
+        export_format: ExportFormat | str | None = None,
+        *,
+        export_config: Config | None = None,
+        optimization_config: Config | None = None,
+        patience_s: float = PREFLIGHT_PATIENCE_S,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Preflight:
+        """What an export would become in every format; the options are of `export_format`, the others have their defaults.
+
+        Not `is_answered` where no worker has looked at the checkpoint within `patience_s`.
+        """
+        optional = {
+            "export_format": None if export_format is None else str(export_format),
+            "export_config": export_config,
+            "optimization_config": optimization_config,
+        }
+        asked: Config = {"training_job_id": str(training_job_id)}
+        asked |= {name: value for name, value in optional.items() if value is not None}
+        ends_at = time.monotonic() + patience_s
+        headers = {IDEMPOTENCY_KEY: str(uuid4())}
+        found = self._transport.call("POST", PREFLIGHT, Preflight, body=asked, headers=headers)
+        while not found.is_answered and time.monotonic() < ends_at:
+            sleep(POLL_S)
+            found = self._transport.call("GET", f"{PREFLIGHT}s/{found.preflight_id}", Preflight)
+        return found
 
     def create(
         self,

@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework, TaskType
-from modelport.cli import views
+from modelport.cli import preflights, views
 from modelport.cli.progress import follow_job
 from modelport.cli.session import AsJson, Limit, Session, parse_settings
-from modelport.cli.training import ClassesOption, SourceOption, upload
-from modelport.client import Client
+from modelport.cli.training import ClassesOption, SourceOption, register_local
 
 JobId = Annotated[str, typer.Argument(help="Id of the export job.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value of export_config; repeatable.")]
@@ -19,6 +18,7 @@ Validate = Annotated[list[str] | None, typer.Option("--validate", help="key=valu
 
 
 def add_commands(app: typer.Typer) -> None:
+    app.command("preflight")(preflights.preflight)
     app.command("export")(export)
     app.command("exports")(list_exports)
     app.command("capabilities")(capabilities)
@@ -40,17 +40,28 @@ def export(
     model_name: Annotated[str | None, typer.Option(help="Of a local checkpoint.")] = None,
     classes: ClassesOption = None,
     config: SourceOption = None,
+    look_first: Annotated[
+        bool, typer.Option("--preflight/--no-preflight", help="Ask first whether it will work.")
+    ] = True,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Stay until the job is over.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a training; a local checkpoint is uploaded and registered first."""
+    """Export a training; a local checkpoint is uploaded and registered first.
+
+    What a preflight refuses is not even begun: exit code 1 with the reason and what would work.
+    """
     session = Session(ctx, as_json)
     export_config = parse_settings(settings or [], "--set")
     optimization_config = parse_settings(optimise or [], "--optimize")
     validation_config = parse_settings(validate or [], "--validate")
     with session.client() as client:
         if Path(source).exists():
-            source = _register(session, client, Path(source), (framework, task, model_name), classes, config)
+            source = register_local(session, client, Path(source), (framework, task, model_name), classes, config)
+        if look_first and (
+            refused := preflights.refusal(session, client, source, export_format, export_config, optimization_config)
+        ):
+            session.show(refused, preflights.forecast)
+            raise typer.Exit(1)
         job = client.exports.create(
             source,
             export_format,
@@ -68,29 +79,6 @@ def export(
     session.show(job, views.export)
     if wait and job.status is not ExportStatus.COMPLETED:
         raise typer.Exit(1)
-
-
-def _register(
-    session: Session,
-    client: Client,
-    path: Path,
-    what: tuple[Framework | None, TaskType | None, str | None],
-    classes: str | None,
-    config: list[str] | None,
-) -> str:
-    framework, task, model_name = what
-    if framework is None or task is None or not model_name:
-        raise typer.BadParameter("a local checkpoint needs --framework, --task and --model-name")
-    training = client.training.register(
-        framework=framework,
-        task_type=task,
-        model_name=model_name,
-        checkpoint_path=upload(session, client, path),
-        classes=[name.strip() for name in classes.split(",")] if classes else None,
-        config=parse_settings(config or [], "--config"),
-    )
-    session.note(f"registered as training {training.id}")
-    return str(training.id)
 
 
 def list_exports(

@@ -65,3 +65,27 @@ def upload(session: Session, client: Client, path: Path) -> str:
         raise typer.BadParameter(f"{path} is neither a file nor a folder nor an s3:// URI")
     with transfer_bar(session.err, f"uploading {path.name}") as progress:
         return client.training.upload(path, progress)
+
+
+def register_local(
+    session: Session,
+    client: Client,
+    path: Path,
+    what: tuple[Framework | None, TaskType | None, str | None],
+    classes: str | None,
+    config: list[str] | None,
+) -> str:
+    """Upload and register a checkpoint; the id of its training."""
+    framework, task, model_name = what
+    if framework is None or task is None or not model_name:
+        raise typer.BadParameter("a local checkpoint needs --framework, --task and --model-name")
+    training = client.training.register(
+        framework=framework,
+        task_type=task,
+        model_name=model_name,
+        checkpoint_path=upload(session, client, path),
+        classes=[name.strip() for name in classes.split(",")] if classes else None,
+        config=parse_settings(config or [], "--config"),
+    )
+    session.note(f"registered as training {training.id}")
+    return str(training.id)
