@@ -153,3 +153,13 @@ def deployment() -> Callable[..., dict[str, object]]:
         return known | changes
 
     return make
+
+
+@pytest.fixture
+def environment(server, monkeypatch, tmp_path):
+    """The command's variables, as those of a stack that this server plays."""
+    monkeypatch.setenv("MODELPORT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODELPORT_URL", server.url)
+    monkeypatch.setenv("MODELPORT_TOKEN", "mp_t")
+    monkeypatch.setenv("MODELPORT_PROXY_URL", server.url)
+    monkeypatch.delenv("MODELPORT_API_KEY", raising=False)

@@ -13,13 +13,7 @@ STREAM = {"Content-Type": "text/event-stream"}
 DONE = b'id: 1\nevent: progressed\ndata: {"stage": "convert", "progress_percent": 40, "message": "onnx"}\n\nid: 2\nevent: completed\ndata: {}\n\n'
 
 
-@pytest.fixture(autouse=True)
-def _environment(server, monkeypatch, tmp_path):
-    monkeypatch.setenv("MODELPORT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MODELPORT_URL", server.url)
-    monkeypatch.setenv("MODELPORT_TOKEN", "mp_t")
-    monkeypatch.setenv("MODELPORT_PROXY_URL", server.url)
-    monkeypatch.delenv("MODELPORT_API_KEY", raising=False)
+pytestmark = pytest.mark.usefixtures("environment")
 
 
 def test_settings_are_typed():
@@ -84,33 +78,6 @@ def test_a_local_checkpoint_is_uploaded_and_registered(server, reply, job, tmp_p
     assert main(["export", str(checkpoint), *what]) == 0
     assert server.of("POST", JOBS)[0].json()["training_job_id"] == training["id"]
     assert "registered as training" in capsys.readouterr().err
-
-
-def test_what_a_job_waits_for_is_said_at_once_and_how_to_give_it_up(server, job, capsys):
-    waiting = job(status="pending", waits_for="a worker with an NVIDIA GPU and TensorRT; w: no NVIDIA GPU")
-    server.json("POST", JOBS, job(), status=201)
-    server.json("GET", f"{JOBS}/{job()['id']}", waiting)
-    assert main(["export", "t1", "-f", "tensorrt"]) == 0
-    out, err = capsys.readouterr()
-    assert "a worker with an NVIDIA GPU" in out
-    said = " ".join(err.split())
-    assert "waits for a worker with an NVIDIA GPU and TensorRT; w: no NVIDIA GPU" in said
-    assert f"modelport cancel {job()['id']}" in said
-    server.json("GET", JOBS, {"items": [waiting]})
-    assert main(["exports"]) == 0
-    assert "WAITS FOR" in (listed := capsys.readouterr().out)
-    assert "NVIDIA" in listed
-
-
-def test_capabilities_name_the_flavors_that_nobody_can_make_now(server, capsys):
-    cell = {"supported": True, "quality": "good", "native": False, "preprocessing_embedded": True}
-    live = {"available": True, "flavors": {"rtx": "", "tensorrt": "w: no NVIDIA GPU"}}
-    answer = {"framework": "timm", "formats": {"tensorrt": cell}, "live": {"tensorrt": live}}
-    server.json("GET", "/api/v1/export/capabilities", answer)
-    assert main(["capabilities", "timm"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert "flavor tensorrt: w: no NVIDIA GPU" in out
-    assert "flavor rtx" not in out
 
 
 def test_a_local_checkpoint_needs_its_framework(tmp_path, capsys):

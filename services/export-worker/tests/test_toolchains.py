@@ -70,6 +70,16 @@ def test_the_pins_of_an_environment_are_those_of_the_extras(toolchain: Toolchain
     assert not [line for line in lines if "://" in line or line.startswith("-")], "pins name no address"
 
 
+def test_the_readme_shows_the_table() -> None:
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
+    commands = {"demo": "`make demo`", "test": "`make setup`"}
+    for toolchain in TOOLCHAINS:
+        for layer, part in toolchain.layers.items():
+            made = ", ".join(part.formats)
+            cells = (toolchain.name, f"`{toolchain.environment}`", made, f"`{toolchain.pins}`", commands[layer])
+            assert f"| {' | '.join(cells)} |" in rows
+
+
 @TABLE
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_requirement_files_exist_and_the_smoke_command_speaks_of_the_layer(

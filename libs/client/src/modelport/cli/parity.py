@@ -19,8 +19,11 @@ class _Failure(Struct):
 class _Divergence(Struct):
     layer: str
     tensor: str
-    max_abs: float
+    max_abs: float | None
     allowed: float
+    module: str = ""
+    operator: str = ""
+    explanation: str = ""
 
 
 class _Scan(Struct):
