@@ -1,4 +1,4 @@
-"""Untrained Ultralytics checkpoints of every task and generation: small, answering to what they see, and with something to find."""
+"""Untrained Ultralytics checkpoints of every task and generation: small, answering in a trained model's range, with something to find."""
 
 from pathlib import Path
 
@@ -8,30 +8,23 @@ from contracts.vocabulary import Framework, TaskType
 
 from .exporting import Case, randomise
 
-TASKS = {
-    "": TaskType.OBJECT_DETECTION,
-    "-seg": TaskType.INSTANCE_SEGMENTATION,
-    "-cls": TaskType.IMAGE_CLASSIFICATION,
-    "-pose": TaskType.POSE_ESTIMATION,
-    "-obb": TaskType.ORIENTED_DETECTION,
-}
-"""By what Ultralytics appends to a model's name."""
 MODELS = {
-    "detect": "DetectionModel",
-    "segment": "SegmentationModel",
-    "classify": "ClassificationModel",
-    "pose": "PoseModel",
-    "obb": "OBBModel",
+    "detect": ("DetectionModel", TaskType.OBJECT_DETECTION),
+    "segment": ("SegmentationModel", TaskType.INSTANCE_SEGMENTATION),
+    "classify": ("ClassificationModel", TaskType.IMAGE_CLASSIFICATION),
+    "pose": ("PoseModel", TaskType.POSE_ESTIMATION),
+    "obb": ("OBBModel", TaskType.ORIENTED_DETECTION),
 }
-SIDE = 96
-CLASSES, POINTS = 4, (5, 3)
+"""Class and task of this product, by Ultralytics' word for a task."""
+SIDE, CLASSES = 96, 4
 GAIN = 2.0
+"""On fresh convolutions, which else halve the signal layer by layer until the last ones answer the same to everything."""
 SHARE = 0.02
 """Of all anchors whose score is made to pass the default threshold."""
 
 
 def checkpoint(
-    folder: Path, name: str, *, fused: bool = False, points: tuple[int, int] = POINTS, side: int = SIDE
+    folder: Path, name: str, *, fused: bool = False, points: tuple[int, int] = (5, 3), side: int = SIDE
 ) -> Case:
     """`name` as "yolo11n-seg"; `fused` leaves a model with two heads the one that needs no suppression."""
     from ultralytics.nn import tasks
@@ -39,41 +32,35 @@ def checkpoint(
     torch.manual_seed(0)
     given = tasks.yaml_model_load(f"{name}.yaml")
     given.update({"nc": CLASSES, "kpt_shape": list(points)} if "kpt_shape" in given else {"nc": CLASSES})
-    task = tasks.guess_model_task(given)
-    model = getattr(tasks, MODELS[task])(given, verbose=False)
-    model.args, model.task = {"imgsz": side, "task": task}, task
+    word = tasks.guess_model_task(given)
+    kind, task = MODELS[word]
+    model = getattr(tasks, kind)(given, verbose=False)
+    model.args, model.task = {"imgsz": side, "task": word}, word
     awaken(model, side)
     if fused:
         model.end2end = True
         model.fuse(verbose=False)
     path = folder / f"{name}{'-fused' * fused}-{points[1]}.pt"
-    torch.save({"model": model, "train_args": {"imgsz": side, "task": task}}, path)
-    suffix = name[name.index("-") :] if "-" in name else ""
-    return Case(checkpoint=path, framework=Framework.ULTRALYTICS, task=TASKS[suffix], model=name)
+    torch.save({"model": model, "train_args": model.args}, path)
+    return Case(checkpoint=path, framework=Framework.ULTRALYTICS, task=task, model=name)
 
 
+@torch.no_grad()
 def awaken(model: torch.nn.Module, side: int) -> None:
-    """Weights of a variance that keeps the signal alive, last layers that answer in a trained model's range, and class scores that a few
-    anchors pass."""
+    """Weights that keep the signal alive, last layers that answer in a trained model's range, class scores that a few anchors pass."""
     randomise(model)
+    for part in model.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            part.weight.mul_(GAIN)
     head = model.model[-1]
-    scores = (
-        {id(branch[-1]) for heads in (head.cv3, getattr(head, "one2one_cv3", None)) if heads for branch in heads}
-        if hasattr(head, "cv3")
-        else set()
-    )
-    with torch.no_grad():
-        for part in model.modules():
-            if isinstance(part, torch.nn.Conv2d):
-                part.weight.mul_(GAIN)
-        for part in head.modules():
-            if isinstance(part, torch.nn.Conv2d) and part.bias is not None:
-                said = _answers(model, part, side)
-                if not said:
-                    continue
-                part.weight.mul_(1.5 / said[0].std())
-                if id(part) in scores:
-                    part.bias.sub_(_answers(model, part, side)[0].quantile(1 - SHARE, dim=1) + 1.1)
+    branches = [each for name in ("cv3", "one2one_cv3") for each in getattr(head, name, None) or ()]
+    scores = {id(branch[-1]) for branch in branches}
+    for part in head.modules():
+        answers = _answers(model, part, side) if isinstance(part, torch.nn.Conv2d) and part.bias is not None else []
+        if answers:
+            part.weight.mul_(1.5 / answers[0].std())
+        if answers and id(part) in scores:
+            part.bias.sub_(_answers(model, part, side)[0].quantile(1 - SHARE, dim=1) + 1.1)
 
 
 def _answers(model: torch.nn.Module, part: torch.nn.Module, side: int) -> list[torch.Tensor]:

@@ -36,9 +36,8 @@ class Apart(NamedTuple):
             self.points <= limits.keypoint_pixels and self.visibility <= limits.confidence
         ):
             return False
-        if self.mask_iou is not None and not self.mask_iou >= limits.mask_iou:
-            return False
-        return self.strays <= max(FEW, limits.mask_strays * self.contour)
+        overlap = self.mask_iou is None or self.mask_iou >= limits.mask_iou
+        return self.strays <= FEW or (overlap and self.strays <= limits.mask_strays * self.contour)
 
 
 def apart(a: Found, b: Found) -> Apart:
