@@ -67,7 +67,7 @@ def test_requirements_are_what_this_model_needs(artefact, export_format, kernel,
     ("flavor", "toolchain", "expected"),
     [
         ("tensorrt", {"tensorrt": "11.4.0.106"}, "tensorrt==11.4.0.106"),
-        ("rtx", {"tensorrt-rtx": "1.7.1.116"}, "tensorrt-rtx==1.7.1.116"),
+        ("rtx", {"tensorrt_rtx": "1.7.0.9"}, "tensorrt-rtx==1.7.0.9"),
         ("rtx", {}, f"tensorrt-rtx=={wrappers.PINS['tensorrt-rtx']}"),
     ],
 )

@@ -66,7 +66,7 @@ def _runtimes(metadata: ModelMetadata) -> list[str]:
 
 def _release(name: str, metadata: ModelMetadata) -> str:
     """`==` and the release that made the model, where it must be that one, or else the one that it was verified with."""
-    made_with = metadata.provenance.toolchain.get(name) if name.startswith("tensorrt") else None
+    made_with = metadata.provenance.toolchain.get(name.replace("-", "_")) if name.startswith("tensorrt") else None
     release = made_with or PINS.get(name)
     return f"=={release}" if release else ""
 
