@@ -53,10 +53,9 @@ def view(report: dict[str, object]) -> RenderableType:
         parts += [Text(), views.table(("OVER THE LIMIT", "MEASURED", "ALLOWED", "INPUT"), rows)]
     if found.first_divergence:
         first = found.first_divergence
-        where = (
-            f"first differs in {first.layer} ({first.tensor}): {_short(first.max_abs)}, allowed {_short(first.allowed)}"
-        )
-        parts.append(Text(where, style="red"))
+        largest = "not finite" if first.max_abs is None else _short(first.max_abs)
+        where = f"first differs in {first.layer} ({first.module} → {first.operator or first.tensor}): {largest}"
+        parts += [Text(f"{where}, allowed {_short(first.allowed)}", style="red"), Text(first.explanation)]
     return Group(*parts)
 
 

@@ -8,7 +8,8 @@ import torch
 
 from export_worker import registry
 from export_worker.loaded import Array, Artefact
-from export_worker.parity.report import Divergence
+from export_worker.parity.causes import Evidence, Floats, probable
+from export_worker.parity.report import Divergence, Statistics
 from export_worker.parity.tolerances import Tolerance
 
 
@@ -22,26 +23,60 @@ class SourceLayer(NamedTuple):
 
 
 class LayerPair(NamedTuple):
-    """The same layer in both: what torch computed, what the artefact computed, and the artefact's name for it."""
+    """The same layer in both: what torch computed, what the artefact computed, the artefact's name for it and its operator there."""
 
     layer: str
     tensor: str
     expected: Array
     measured: Array
+    operator: str = ""
 
 
 def first(artefact: Artefact, tensor: Array, limits: Tolerance) -> Divergence | None:
-    """None where no layer of the graph differs (the fault lies before or after it) or the runtime shows no layers."""
+    """The first layer over its limit, in the order of execution.
+
+    None where no layer of the graph differs (the fault lies before or after it) or the runtime shows no layers.
+    """
     entry = registry.LAYERS.get(artefact.export_format)
     if entry is None:
         return None
-    pairs: Iterator[LayerPair] = registry.resolve(entry)(artefact, tensor, Recorder(artefact.graph).run(tensor))
+    source = Recorder(artefact.graph).run(tensor)
+    known = {layer.name: layer for layer in source}
+    pairs: Iterator[LayerPair] = registry.resolve(entry)(artefact, tensor, source)
     for compared, pair in enumerate((p for p in pairs if p.expected.shape == p.measured.shape), start=1):
         allowed = max(limits.relative * float(np.abs(pair.expected).max(initial=0.0)), limits.absolute)
         largest = float(np.abs(pair.expected - pair.measured).max(initial=0.0))
         if not largest <= allowed:
-            return Divergence(layer=pair.layer, tensor=pair.tensor, max_abs=largest, allowed=allowed, compared=compared)
+            return _told(pair, known[pair.layer], artefact, largest, allowed, compared)
     return None
+
+
+def _told(
+    pair: LayerPair, layer: SourceLayer, artefact: Artefact, largest: float, allowed: float, compared: int
+) -> Divergence:
+    expected, measured = pair.expected.astype(np.float64), pair.measured.astype(np.float64)
+    cause = probable(Evidence(layer.module, layer.inputs, expected, measured, artefact.precision, allowed))
+    return Divergence(
+        layer=pair.layer,
+        module=type(layer.module).__name__,
+        tensor=pair.tensor,
+        operator=pair.operator,
+        max_abs=largest if np.isfinite(largest) else None,
+        allowed=allowed,
+        compared=compared,
+        expected=statistics(expected),
+        measured=statistics(measured),
+        cause=cause.name,
+        explanation=cause.sentence,
+    )
+
+
+def statistics(values: Floats) -> Statistics:
+    """Of the finite values, and how many are not."""
+    finite = values[np.isfinite(values)]
+    numbers = (finite.min(), finite.max(), finite.mean(), finite.std()) if finite.size else (0.0, 0.0, 0.0, 0.0)
+    least, most, mean, deviation = map(float, numbers)
+    return Statistics(min=least, max=most, mean=mean, std=deviation, not_finite=int(values.size - finite.size))
 
 
 class Recorder:

@@ -36,12 +36,19 @@ def matched(
 
 
 def _folded_norm(source: Sequence[SourceLayer], index: int, last: Collection[str]) -> SourceLayer | None:
-    """The normalisation that runs right after this layer and has no node of its own."""
+    """The normalisation that runs right after this layer and has no node of its own, with what it answers."""
     own = source[index].name
     following = next((layer for layer in source[index + 1 :] if not own.startswith(f"{layer.name}.")), None)
-    if following is None or not isinstance(following.module, _NormBase):
+    if following is None:
         return None
-    return following if following.name not in last else None
+    if isinstance(following.module, _NormBase):
+        return following if following.name not in last else None
+    around = (layer for layer in source[index + 1 :] if following.name.startswith(f"{layer.name}."))
+    norm = next((layer for layer in around if isinstance(layer.module, _NormBase)), None)
+    if norm is None or norm.name in last or not following.inputs:
+        return None
+    # timm's normalisations call their activation themselves: their own answer is what the activation was given
+    return norm._replace(output=following.inputs[0].numpy())
 
 
 def module_of(node: str, modules: Collection[str]) -> str:

@@ -14,15 +14,15 @@ def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> 
     """Runs the model once with every matched inner tensor as an output, and pairs them in the order of execution."""
     model = onnx.load(str(artefact.path))
     modules = {name for name, _ in artefact.graph.named_modules()}
+    kinds = {node.output[0]: node.op_type for node in model.graph.node}
     nodes = [(node.name, node.output[0]) for node in model.graph.node if node.op_type != "Constant"]
-    names = {layer.name: made for layer, made in matched(nodes, source, modules)}
+    pairs = list(matched(nodes, source, modules))
     known = {value.name for value in model.graph.output}
-    wanted = list(dict.fromkeys(names.values()))
+    wanted = list(dict.fromkeys(made for _, made in pairs))
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in known)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     values = dict(zip(wanted, session.run(wanted, {session.get_inputs()[0].name: tensor}), strict=True))
-    for layer in source:
-        if layer.name in names:
-            yield LayerPair(layer.name, names[layer.name], layer.output, values[names[layer.name]])
+    for layer, made in pairs:
+        yield LayerPair(layer.name, made, layer.output, values[made], kinds[made])

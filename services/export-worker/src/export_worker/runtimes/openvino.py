@@ -61,4 +61,4 @@ def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> 
     program = compiled(model)
     answers = program(tensor)
     for (layer, op), port in zip(pairs, program.outputs[before:], strict=True):
-        yield LayerPair(layer.name, op.get_friendly_name(), layer.output, np.array(answers[port]))
+        yield LayerPair(layer.name, op.get_friendly_name(), layer.output, np.array(answers[port]), op.get_type_name())
