@@ -83,7 +83,12 @@ def classes(processor: Any, outputs: Outputs, size: tuple[int, int], confidence:
 def objects(processor: Any, outputs: Outputs, size: tuple[int, int], confidence: float) -> list[Found]:
     """`post_process_object_detection`, with boxes that end at the picture's edges."""
     answer = SimpleNamespace(logits=outputs[0], pred_boxes=outputs[1])
-    (found,) = processor.post_process_object_detection(answer, threshold=confidence, target_sizes=[size])
+    method, most = processor.post_process_object_detection, {}
+    if "top_k" in (
+        parameters := inspect.signature(method).parameters
+    ):  # no wrapper answers more than there are queries
+        most = {"top_k": min(int(parameters["top_k"].default), outputs[0].shape[1])}
+    (found,) = method(answer, threshold=confidence, target_sizes=[size], **most)
     height, width = size
     boxes = found["boxes"].clamp(torch.zeros(4), torch.tensor([width, height, width, height], dtype=torch.float32))
     return [

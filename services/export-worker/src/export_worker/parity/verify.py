@@ -18,6 +18,7 @@ from export_worker.parity.compare import Comparison
 from export_worker.parity.matching import Match, match
 from export_worker.parity.pictures import pictures
 from export_worker.parity.report import InputReport, ParityReport
+from export_worker.parity.ties import Choices
 from export_worker.parity.tolerances import Tolerance, tolerance
 from export_worker.scan import scan
 from processing.decoders import Kind
@@ -37,8 +38,9 @@ def verify(work: Work) -> Work:
     runtime: Runtime = registry.resolve(registry.RUNTIMES[work.request.export_format])(artefact)
     draft = describe.draft(work.request, loaded, artefact)
     candidate = Candidate(loaded, artefact, runtime, Pipeline.from_metadata(draft))
-    trials = _trials(work, candidate, limits)
-    report = _judge(work, candidate, trials, limits)
+    choices = Choices(loaded, candidate.names, limits, LOW_CONFIDENCE)
+    trials = _trials(work, candidate, choices)
+    report = _judge(work, candidate, trials, choices)
     (work.output / PARITY_REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     if report.proof is Proof.FAILED:
         raise gate.refusal(report)
@@ -51,32 +53,34 @@ def verify(work: Work) -> Work:
     return work
 
 
-def _trials(work: Work, candidate: Candidate, limits: Tolerance) -> list[Trial]:
+def _trials(work: Work, candidate: Candidate, choices: Choices) -> list[Trial]:
     everything = pictures()
     trials = []
     for index, picture in enumerate(everything):
-        trials.append(_trial(candidate, picture, limits))
+        trials.append(_trial(candidate, picture, choices))
         if index % 4 == 3:
             work.progress(0.9 * (index + 1) / len(everything), f"{index + 1} of {len(everything)} pictures compared")
     return trials
 
 
-def _trial(candidate: Candidate, picture: Picture, limits: Tolerance) -> Trial:
+def _trial(candidate: Candidate, picture: Picture, choices: Choices) -> Trial:
     source = candidate.loaded.source(picture, LOW_CONFIDENCE, candidate.artefact.postprocessing.nms.iou_threshold)
     tensor, geometry = candidate.pipeline.preprocess(picture)
     start = time.perf_counter()
     outputs = candidate.run(tensor)
     milliseconds = (time.perf_counter() - start) * 1000
+    source = choices.settle(picture, source, outputs)
     expected = candidate.expected(source.outputs)
-    matched = _match(candidate, source.found, outputs, expected, geometry, limits)
+    matched = _match(candidate, source.found, outputs, expected, geometry, choices.limits)
     return Trial(picture, tensor, geometry, source._replace(found=()), expected, outputs, matched, milliseconds)
 
 
-def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: Tolerance) -> ParityReport:
+def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], choices: Choices) -> ParityReport:
+    limits = choices.limits
     comparison = _comparison(candidate, limits)
     matches = [trial.match for trial in trials]
     inputs = [_input_report(index, trial, candidate, comparison) for index, trial in enumerate(trials)]
-    batch = _batch_difference(candidate, trials, comparison)
+    batch = _batch_difference(candidate, trials, comparison, choices)
     unstable = _instability(candidate, trials, limits) if comparison.flipped else 0.0
     failures = gate.failures(comparison, inputs, matches, limits, batch, unstable)
     summary = gate.summary(comparison, inputs, matches, Proof.FAILED if failures else candidate.runtime.proof)
@@ -87,7 +91,7 @@ def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], limits: To
         runtime=candidate.runtime.name,
         tolerance=limits,
         confidence_threshold=LOW_CONFIDENCE,
-        note=" ".join(filter(None, (gate.note(summary, matches), candidate.loaded.note))),
+        note=" ".join(filter(None, (gate.note(summary, matches), choices.note, candidate.loaded.note))),
         summary=summary,
         batch_max_abs=batch,
         failures=failures,
@@ -181,18 +185,22 @@ def _input_report(index: int, trial: Trial, candidate: Candidate, comparison: Co
     )
 
 
-def _batch_difference(candidate: Candidate, trials: Sequence[Trial], comparison: Comparison) -> float | None:
+def _batch_difference(
+    candidate: Candidate, trials: Sequence[Trial], comparison: Comparison, choices: Choices
+) -> float | None:
     """Three pictures in one batch against the source: an exporter that froze the batch shows here."""
     if not candidate.artefact.dynamic_batch:
         return None
     together = candidate.runtime(np.concatenate([trial.tensor for trial in trials[:BATCH]]))
     if any(one.shape[0] != BATCH for one in together):
         return float("inf")
-    each = (
-        comparison.add(trial.expected, [one[i : i + 1] for one in together], candidate.pool(trial.source))
-        for i, trial in enumerate(trials[:BATCH])
-    )
-    return max(max(worst.values()) for worst in each)
+    worst = 0.0
+    for i, trial in enumerate(trials[:BATCH]):
+        made = [one[i : i + 1] for one in together]
+        source = choices.settle(trial.picture, trial.source, made)
+        expected = trial.expected if source is trial.source else candidate.expected(source.outputs)
+        worst = max(worst, *comparison.add(expected, made, candidate.pool(source)).values())
+    return worst
 
 
 def _performance(candidate: Candidate, trials: Sequence[Trial]) -> Performance:
