@@ -146,6 +146,27 @@ def test_one_builder_of_engines_is_enough(
     assert toolchains.is_installed(ExportFormat.TENSORRT) is installed
 
 
+LOADED_INSIDE = """
+import sys
+class Outside:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("servicekit", "nats", "aioboto3", "litestar"):
+            raise ImportError(f"{name} is not in the sandbox")
+sys.meta_path.insert(0, Outside())
+from export_worker import child, registry, warmup
+entries = [registry.BEGIN, registry.FORECASTER, registry.WEIGHER, *registry.LOADERS.values(), *warmup.entries(), *warmup.later()]
+for entry in entries:
+    registry.resolve(entry)
+print("all of it")
+"""
+
+
+def test_what_runs_in_the_sandbox_needs_nothing_that_the_sandbox_does_not_show() -> None:
+    ended = subprocess.run([sys.executable, "-c", LOADED_INSIDE], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert ended.stdout.endswith("all of it\n")
+
+
 def test_a_gpu_is_its_device_and_the_drivers_nodes_come_along(tmp_path: Path) -> None:
     (tmp_path / "nvidiactl").touch()
     assert toolchains.nvidia_devices(tmp_path) == (), "a driver without a GPU"

@@ -17,10 +17,10 @@ from contracts.vocabulary import ExportFormat, Precision, Proof
 from export_worker import registry
 from export_worker.forecast import memory
 from export_worker.forecast.checks import CHECKS
+from export_worker.forecast.found import FILE, Foreseen
 from export_worker.forecast.subject import Finding, Subject, Wish
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Progress
-from export_worker.sandbox.forecasts import FILE, Foreseen
 from export_worker.sandbox.messages import printable
 from export_worker.toolchains import missing_modules
 

@@ -3,27 +3,20 @@
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from contracts.errors import ErrorInfo, Permanent
 from contracts.export_options import ExportOptions
 from contracts.precision import PRECISIONS
 from contracts.preflight import Forecast
 from contracts.vocabulary import ExportFormat
+from export_worker.forecast.found import FILE, Foreseen
 from export_worker.sandbox.bubblewrap import MIB
 from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.messages import STEP_CODES, printable
 from export_worker.sandbox.outputs import take
 
-FILE = "forecasts.json"
 MAX_BYTES = 1 * MIB
-
-
-class Foreseen(Struct, frozen=True, kw_only=True):
-    """What the file holds: a forecast for each wish looked at so far, in their order, and the format that is being looked at."""
-
-    forecasts: tuple[Forecast, ...]
-    looks_at: ExportFormat | None = None
 
 
 def collect(job: JobDir, wishes: Sequence[ExportOptions]) -> tuple[Forecast, ...]:
