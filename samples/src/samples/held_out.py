@@ -13,6 +13,9 @@ PAINTERS: dict[str, tuple[Painter, int]] = {
     "shapes-segmenter": (scenes.upright, LONG_SIDE),
     "shapes-pose": (scenes.upright, LONG_SIDE),
     "shapes-oriented": (scenes.rotated, LONG_SIDE),
+    "shapes-rtdetr": (scenes.large, 64),
+    "shapes-segformer": (scenes.large, SMALL_LONG_SIDE),
+    "shapes-upernet": (scenes.large, SMALL_LONG_SIDE),
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 DIGITS = tuple("0123456789")
 SHAPES = ("circle", "square", "triangle")
 ROTATED = ("bar", "frame", "wedge")
+PARTS = ("background", *SHAPES)
 DIGITS_PX = 32
 MEAN_STD = (0.5, 0.5, 0.5)
 
@@ -96,6 +97,30 @@ RECIPES: Mapping[str, Recipe] = {
         task_type="image_classification",
         model_name="vit-digits",
         classes=DIGITS,
+    ),
+    "shapes-rtdetr": Recipe(
+        trainer="samples.huggingface_detector:train",
+        checkpoint="model.zip",
+        framework="huggingface",
+        task_type="object_detection",
+        model_name="rtdetr-shapes",
+        classes=SHAPES,
+    ),
+    "shapes-segformer": Recipe(
+        trainer="samples.huggingface_segmenter:segformer",
+        checkpoint="model.zip",
+        framework="huggingface",
+        task_type="semantic_segmentation",
+        model_name="segformer-shapes",
+        classes=PARTS,
+    ),
+    "shapes-upernet": Recipe(
+        trainer="samples.huggingface_segmenter:upernet",
+        checkpoint="model.zip",
+        framework="huggingface",
+        task_type="semantic_segmentation",
+        model_name="upernet-shapes",
+        classes=PARTS,
     ),
 }
 NAMES = tuple(RECIPES)

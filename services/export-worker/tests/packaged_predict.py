@@ -1,0 +1,38 @@
+"""`python packaged_predict.py`: for each line on standard input, a package's own wrapper on an archive of pictures.
+
+A line is {"package", "pictures", "answers"}; the predictions are written to `answers`, then a line says "done".
+"""
+
+import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+
+THRESHOLDS = {"confidence_threshold": 0.001, "iou_threshold": 0.7, "max_detections": 300}
+"""What leaves the doubtful in, where a task has doubtful ones."""
+OPTIONS = {"image_classification": {"top_k": 1}, "semantic_segmentation": {}}
+
+
+def run(package: Path, pictures: Path) -> list[object]:
+    """Predictions of every picture, by the wrapper that lies in the package."""
+    code = package / "runtimes" / "python"
+    sys.path.insert(0, str(code))
+    spec = spec_from_file_location("packaged_wrapper", code / "model_wrapper.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    wrapper = module.ModelWrapper()
+    options = OPTIONS.get(wrapper.metadata["model_info"]["task_type"], THRESHOLDS)
+    with np.load(pictures) as archive:
+        return [wrapper.predict_image(archive[name], **options) for name in archive.files]
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        job = json.loads(line)
+        answers = run(Path(job["package"]), Path(job["pictures"]))
+        Path(job["answers"]).write_text(json.dumps(answers))
+        print("done", flush=True)
