@@ -21,7 +21,9 @@ from export_worker.formats.identity import identity
 from export_worker.formats.onnx_precision import lower
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Loaded, Work, as_tuple
+from export_worker.parity.compare import Comparison
 from export_worker.parity.tolerances import tolerance
+from export_worker.rewrites.table import rewritten
 from export_worker.runtimes.onnx import OnnxRuntime
 
 INPUT = "images"
@@ -36,6 +38,8 @@ def convert(work: Work) -> Work:
     """
     loaded = work.need_loaded()
     options, last = _options(work), work.request.export_format is ExportFormat.ONNX
+    module, rewrites = rewritten(loaded.module, ExportFormat.ONNX)
+    loaded = structs.replace(loaded, module=module)
     embedding = Embedding(loaded, work.request.options, ExportFormat.ONNX)
     axes = dynamic_axes(options.dynamic_axes, embedding, loaded)
     if axes.size and options.embed_nms:
@@ -73,6 +77,7 @@ def convert(work: Work) -> Work:
         batch=options.batch_size,
         precision=arithmetic,
         route=("torch", "onnx"),
+        rewrites=rewrites,
     )
     return structs.replace(work, artefact=artefact)
 
@@ -120,11 +125,11 @@ def check_other_size(path: Path, embedding: Embedding, loaded: Loaded, axes: Dyn
         made = OnnxRuntime(path)(tensor.numpy())
     except Exception as error:  # torch and ONNX Runtime raise whatever the first operator that minds the size raises
         raise size_is_fixed(height, width, error_line(error)) from error
-    limits = tolerance(ExportFormat.ONNX)
-    for wanted, got in zip(expected, made, strict=True):
-        allowed = max(limits.relative * float(np.abs(wanted).max()), limits.absolute)
-        if got.shape != wanted.shape or not float(np.abs(got - wanted).max()) <= allowed:
-            raise size_is_fixed(height, width, f"at {list(size)} the file answers something else than the source")
+    post, limits = embedding.postprocessing, tolerance(ExportFormat.ONNX)
+    comparison = Comparison.described(embedding.names, post, len(loaded.classes), limits)
+    comparison.add(expected, made)
+    if not comparison.within:
+        raise size_is_fixed(height, width, f"at {list(size)} the file answers something else than the source")
 
 
 def _finish(

@@ -5,7 +5,7 @@ the other one, and all queries, which look at each other, then answer a little d
 if it answers what the source itself answers with the other choice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from export_worker.loaded import Array, Loaded, Picture, SourceRun
-from export_worker.parity.compare import QUERY_SETS, Comparison
+from export_worker.parity.compare import Comparison
+from export_worker.parity.parts import QUERY_SETS
 from export_worker.parity.tolerances import Tolerance
 
 TOPK = (torch.topk, torch.Tensor.topk)
