@@ -30,11 +30,15 @@ class Stack:
         """`settings` are variables of the services without their prefix, such as ACK_WAIT_S="3".
 
         `script` starts the stack in the place of `python -m embedded up`, with other services in it. Workers of other
-        environments than this one are started where TOOLCHAINS="" asks for all of them.
+        environments than this one are started where TOOLCHAINS="" asks for all of them; exports are made anew even where the same
+        user has made them before unless REUSE_RESULTS="on".
         """
         self.home = home
         self.ports = Ports.from_base(port_base)
-        own = {f"MODELPORT_{name}": value for name, value in {"TOOLCHAINS": "core", **settings}.items()}
+        own = {
+            f"MODELPORT_{name}": value
+            for name, value in {"TOOLCHAINS": "core", "REUSE_RESULTS": "off", **settings}.items()
+        }
         self.environment = {**os.environ, **own, "MODELPORT_HOME": str(home), "MODELPORT_PORT_BASE": str(port_base)}
         self.environment.pop("MAKELEVEL", None)
         self._log = home / "stack.log"

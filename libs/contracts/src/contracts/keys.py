@@ -23,7 +23,7 @@ PACKAGED_MODELS: dict[ExportFormat, str] = {
 }
 """What of a package its reader opens: formats of several files are stored as a zip and lie unpacked in a package."""
 UPLOADS = "uploads"
-PRODUCTS = frozenset({"exports", "preflights", "edge-packages", "container-packages", "triton-models"})
+PRODUCTS = frozenset({"exports", "kept-exports", "preflights", "edge-packages", "container-packages", "triton-models"})
 """First folders of what we make ourselves."""
 PACKAGE = "export-package.zip"
 METADATA = "metadata.json"
@@ -67,6 +67,11 @@ def attempt_file(job_id: UUID, attempt: int, path: str) -> str:
 def package_claim(job_id: UUID) -> str:
     """Which attempt the job's package is made of: written once, by whoever takes it first."""
     return f"exports/{job_id}/attempts/packaged.json"
+
+
+def kept_export(user_id: UUID, digest: str) -> str:
+    """What an export of this user made, for its next one that is identical."""
+    return f"kept-exports/{user_id}/{digest}.json"
 
 
 def preflight(user_id: UUID, digest: str) -> str:

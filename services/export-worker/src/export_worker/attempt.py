@@ -17,7 +17,7 @@ from contracts.events import ModelExportedV1
 from contracts.execution import ExportRun, Run
 from contracts.keys import ObjectRef
 from contracts.vocabulary import ExportStage
-from export_worker import facts, plain
+from export_worker import facts, plain, reuse
 from export_worker.fetch import Checkpoint, fetch
 from export_worker.preflight_attempt import PreflightAttempt
 from export_worker.room import TEXT, Exit, Room
@@ -50,7 +50,7 @@ async def work(room: Room, settings: RunSettings, traces: Telemetry, awaited: Ca
         attempt: Attempt | PreflightAttempt
         if isinstance(run, ExportRun):
             name, timeout_s = "export run", run.request.timeout_s
-            attempt = Attempt(run, room, bus, store, traces)
+            attempt = Attempt(run, room, settings, bus, store, traces)
         else:
             name, timeout_s = "preflight run", settings.worker.preflight_timeout_s
             attempt = PreflightAttempt(run, room, bus, store, traces)
@@ -67,9 +67,12 @@ async def work(room: Room, settings: RunSettings, traces: Telemetry, awaited: Ca
 class Attempt:
     """One attempt at one job."""
 
-    def __init__(self, run: ExportRun, room: Room, bus: Bus, store: ObjectStore, traces: Telemetry) -> None:
+    def __init__(
+        self, run: ExportRun, room: Room, settings: RunSettings, bus: Bus, store: ObjectStore, traces: Telemetry
+    ) -> None:
         self._run = run
         self._room = room
+        self._settings = settings
         self._bus = bus
         self._store = store
         self._traces = traces
@@ -81,10 +84,13 @@ class Attempt:
         try:
             try:
                 checkpoint, fetch_s = await self._fetch()
+                if await self._reused(checkpoint, fetch_s):
+                    return
                 outcome = await self._convert(checkpoint)
                 error = outcome.error
                 if error is None:
-                    await self._exported(outputs.collect(self._room.job, self._run, checkpoint), outcome, fetch_s)
+                    artefact = outputs.collect(self._room.job, self._run, checkpoint)
+                    await self._exported(artefact, checkpoint, {ExportStage.FETCH: fetch_s, **outcome.durations_s})
                     return
             except Permanent as refusal:
                 error = ErrorInfo.of(refusal, stage=self._stage)
@@ -128,7 +134,22 @@ class Attempt:
         self._stage = str(ExportStage.VERIFY)
         return outcome
 
-    async def _exported(self, artefact: Artefact, outcome: Outcome, fetch_s: float) -> None:
+    async def _reused(self, checkpoint: Checkpoint, fetch_s: float) -> bool:
+        """Whether this user's identical export was made before, and is stated again."""
+        if self._settings.worker.reuse_results == "off":
+            return False
+        found = await reuse.find(self._store, self._run.request, checkpoint.sha256)
+        result = await reuse.copy(self._store, found, self._key("")) if found is not None else None
+        if result is None:
+            return False
+        self._room.log.say(f"the same export was made before: {result.metadata.parity.proof}, reused")
+        await self._room.step.kill()
+        await self._state(result, await self._put_log(), {ExportStage.FETCH: fetch_s})
+        return True
+
+    async def _exported(
+        self, artefact: Artefact, checkpoint: Checkpoint, durations_s: dict[ExportStage, float]
+    ) -> None:
         request, metadata = self._run.request, artefact.metadata
         self._progress.at(ExportStage.VERIFY, 1.0, "Storing the artefact")
         with self._traces.span("upload", bytes=artefact.model.stat().st_size):
@@ -140,6 +161,12 @@ class Attempt:
                 self._store.put_bytes(self._key(keys.METADATA), msgspec.json.encode(metadata), JSON),
                 self._put_log(),
             )
+        result = reuse.Result(model=model, parity_report=report, goldens=goldens, metadata=metadata)
+        await self._state(result, log, durations_s)
+        await reuse.keep(self._store, request, checkpoint.sha256, result)
+
+    async def _state(self, result: reuse.Result, log: ObjectRef, durations_s: dict[ExportStage, float]) -> None:
+        request = self._run.request
         fact = ModelExportedV1(
             job_id=request.job_id,
             user_id=request.user_id,
@@ -147,13 +174,13 @@ class Attempt:
             version=request.version,
             attempt=self._run.attempt,
             export_format=request.export_format,
-            proof=metadata.parity.proof,
-            model=model,
-            parity_report=report,
-            goldens=goldens,
+            proof=result.metadata.parity.proof,
+            model=result.model,
+            parity_report=result.parity_report,
+            goldens=result.goldens,
             log=log,
-            metadata=metadata,
-            durations_s={ExportStage.FETCH: round(fetch_s, 3), **outcome.durations_s},
+            metadata=result.metadata,
+            durations_s={stage: round(seconds, 3) for stage, seconds in durations_s.items()},
         )
         await facts.state(self._bus, self._run, fact)
 

@@ -21,6 +21,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     formats          what this pool of workers takes, as far as its environment makes them (all workers of a pool take the same)
     slots            runs at the same time
     warm_frameworks  toolchains kept imported in a waiting run, about 0.7 GiB each
+    reuse_results    off: make an export again although the same user has made the very same before
     sandbox          off: run no step in the sandbox, even where there is one
     unsandboxed_checkpoints  accept: without a sandbox take files that run code too, with all that this worker can reach in theirs
     warm_delay_s     pause before the next warm run is begun, at a low priority, beside the job that took the last one
@@ -34,6 +35,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     slots: Annotated[int, Meta(ge=1, le=64)] = 1
     warm_frameworks: tuple[Framework, ...] = (Framework.ULTRALYTICS,)
     warm_runs: bool = True
+    reuse_results: Literal["on", "off"] = "on"
     warm_delay_s: Annotated[float, Meta(gt=0)] = 0.2
     step_memory_mib: Positive = 6144
     step_disk_mib: Positive = 24 * 1024

@@ -1,0 +1,101 @@
+"""Identical exports are made once, for one user alone; whatever differs is made again."""
+
+import asyncio
+import sys
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+
+from contracts.events import ExportFailedV1, ExportRequestedV1, ModelExportedV1
+from contracts.execution import ExportRun
+from contracts.export_options import OnnxOptions
+from export_worker import reuse
+from export_worker.run import Exit
+from servicekit.leases import Lease, Leases
+
+from .floor import CHECKPOINT, FAKE_RUN, Floor
+
+pytestmark = pytest.mark.integration
+BREAKS = "crash"
+"""What a step does that must not run any more."""
+
+
+async def run(floor: Floor, deed: str, user_id: UUID, body: bytes = CHECKPOINT, **changes: object) -> ExportRequestedV1:
+    """One job of the user with a checkpoint uploaded anew, done by a step that does `deed`."""
+    key = f"uploads/{user_id}/{uuid4()}/model.pt"
+    await floor.store.put_bytes(key, body)
+    path = f"s3://{floor.store.bucket}/{key}"
+    request = await floor.request(user_id=user_id, checkpoint_path=path, **changes)
+    lease = await Leases(floor.bus).take(str(request.job_id), "w")
+    assert isinstance(lease, Lease)
+    environ = {**floor.environ, **ExportRun(request=request, attempt=lease.attempt, worker_id="w").to_env()}
+    process = await asyncio.create_subprocess_exec(sys.executable, str(FAKE_RUN), deed, env=environ)
+    assert await process.wait() == Exit.STATED
+    return request
+
+
+async def exported(floor: Floor, request: ExportRequestedV1) -> ModelExportedV1:
+    fact = await floor.end(request.job_id)
+    assert isinstance(fact, ModelExportedV1), fact
+    return fact
+
+
+async def test_the_same_again_is_stated_without_being_made(floor: Floor) -> None:
+    user = uuid4()
+    first = await exported(floor, await run(floor, "export", user))
+    second = await exported(floor, await run(floor, BREAKS, user, version=7))
+
+    assert (second.model.sha256, second.goldens.sha256) == (first.model.sha256, first.goldens.sha256)
+    assert str(second.job_id) in second.model.key
+    assert await floor.store.get_bytes(second.model.key, 1 << 30)
+    assert second.metadata.model_info.version == 7
+    assert second.proof is first.proof
+
+
+@pytest.mark.parametrize(
+    ("user", "body", "changes"),
+    [
+        (True, CHECKPOINT, {}),
+        (False, CHECKPOINT + b"!", {}),
+        (False, CHECKPOINT, {"options": OnnxOptions(opset_version=18)}),
+        (False, CHECKPOINT, {"classes": ["cat"]}),
+    ],
+    ids=["another user", "another checkpoint", "another option", "other classes"],
+)
+async def test_whatever_differs_is_made(floor: Floor, user: bool, body: bytes, changes: dict[str, object]) -> None:
+    first = uuid4()
+    await exported(floor, await run(floor, "export", first))
+    request = await run(floor, BREAKS, uuid4() if user else first, body, **changes)
+    assert isinstance(await floor.end(request.job_id), ExportFailedV1)
+
+
+async def test_a_result_whose_objects_are_gone_is_made_again(floor: Floor) -> None:
+    user = uuid4()
+    first = await exported(floor, await run(floor, "export", user))
+    await floor.store.delete(first.model.key)
+    request = await run(floor, BREAKS, user)
+    assert isinstance(await floor.end(request.job_id), ExportFailedV1)
+
+
+async def test_a_kept_result_that_cannot_be_read_is_none(floor: Floor) -> None:
+    request = await run(floor, "export", uuid4())
+    await floor.store.put_bytes(reuse.key(request, "0" * 64), b"{}")
+    assert await reuse.find(floor.store, request, "0" * 64) is None
+
+
+async def test_reuse_can_be_switched_off(floor: Floor) -> None:
+    user = uuid4()
+    await exported(floor, await run(floor, "export", user))
+    floor.environ["MODELPORT_REUSE_RESULTS"] = "off"
+    request = await run(floor, BREAKS, user)
+    assert isinstance(await floor.end(request.job_id), ExportFailedV1)
+
+
+def test_the_place_depends_on_nothing_that_names_the_job() -> None:
+    base = ExportRequestedV1(
+        job_id=uuid4(), user_id=uuid4(), training_job_id=uuid4(), version=1, framework="timm", task_type="image_classification",
+        model_name="m", checkpoint_path="s3://b/x", checkpoint_max_bytes=1, export_format="onnx", options=OnnxOptions(),
+    )  # fmt: skip
+    other = msgspec.structs.replace(base, job_id=uuid4(), version=2, checkpoint_path="s3://b/y", timeout_s=3)
+    assert reuse.key(base, "a") == reuse.key(other, "a") != reuse.key(base, "b")
