@@ -51,6 +51,11 @@ def precision(options: ExportOptions, optimization: OptimizationConfig) -> Preci
             f"{export_format} has no {wanted} here",
             export_format,
         )
+    if wanted is P.INT8_WEIGHTS and isinstance(options, CoreMlOptions) and options.minimum_deployment_target == "iOS15":
+        field, reason = "export_config.minimum_deployment_target", "int8 weights need iOS16 or newer"
+        raise Permanent(
+            "unsupported", f"{field}: {reason}.", hint="What works: iOS16.", fields=(FieldError(field, reason),)
+        )
     return wanted
 
 
