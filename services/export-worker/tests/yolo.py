@@ -58,7 +58,7 @@ def awaken(model: torch.nn.Module, side: int) -> None:
     for part in head.modules():
         answers = _answers(model, part, side) if isinstance(part, torch.nn.Conv2d) and part.bias is not None else []
         if answers:
-            part.weight.mul_(1.5 / answers[0].std())
+            part.weight.mul_((3.0 if id(part) in scores else 1.5) / answers[0].std())
         if answers and id(part) in scores:
             part.bias.sub_(_answers(model, part, side)[0].quantile(1 - SHARE, dim=1) + 1.1)
 

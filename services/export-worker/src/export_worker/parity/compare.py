@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from contracts.model_package import OutputParity
+from contracts.model_package import OutputParity, Postprocessing
 from contracts.vocabulary import Decoder
 from export_worker.loaded import Array
 from export_worker.parity.parts import QUERY_SETS, ROW_SETS, parts
@@ -60,6 +60,12 @@ class Comparison:
         self.bad = self.source_is_broken = False
         self.flipped = self.rows = 0
 
+    @classmethod
+    def described(cls, names: Sequence[str], post: Postprocessing, classes: int, tolerance: Tolerance) -> "Comparison":
+        """Of outputs that metadata.json describes so."""
+        dims = post.keypoint_shape[1] if post.keypoint_shape else 3
+        return cls(names, post.decoder, tolerance, classes=classes, dims=dims)
+
     def add(self, source: Sequence[Array], artefact: Sequence[Array], pool: Floats | None = None) -> dict[str, float]:
         """One input's outputs of both, batch 1; the largest difference of each, inf if they are not even comparable.
 
@@ -91,6 +97,11 @@ class Comparison:
             order = nearest_rows(*(np.concatenate([one[0] for one in outputs], 1) for outputs in (source, artefact)))
             return source, [one[:, order] for one in artefact]
         return source, artefact
+
+    @property
+    def within(self) -> bool:
+        """Whether every part of every output is as near as the tolerance asks."""
+        return not self.bad and all(part.max_abs <= part.max_abs_allowed for part in self.result())
 
     def result(self) -> tuple[OutputParity, ...]:
         """One entry per part of each output."""

@@ -102,9 +102,8 @@ def _judge(work: Work, candidate: Candidate, trials: Sequence[Trial], choices: C
 
 
 def _comparison(candidate: Candidate, limits: Tolerance) -> Comparison:
-    post = candidate.artefact.postprocessing
-    dims = post.keypoint_shape[1] if post.keypoint_shape else 3
-    return Comparison(candidate.names, post.decoder, limits, classes=len(candidate.loaded.classes), dims=dims)
+    post, classes = candidate.artefact.postprocessing, len(candidate.loaded.classes)
+    return Comparison.described(candidate.names, post, classes, limits)
 
 
 def _match(
