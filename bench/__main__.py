@@ -1,6 +1,6 @@
 """`python -m bench`: run everything against a stack and write bench/RESULTS.md.
 
-A stack that runs in $MODELPORT_HOME is used; where none runs, one is started in a folder of its own and stopped afterwards.
+It starts stacks of its own, in folders of their own, and stops them afterwards.
 """
 
 import os
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import jobs, memory, serving, starts, stub, warm
-from bench.platform import Platform, running_platform
+from bench import formats, jobs, memory, serving, starts, stub, warm
+from bench.platform import OWN_HOME, OWN_PORT_BASE, own_platform
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-SECTIONS = (memory.measure, jobs.measure, starts.measure, serving.measure, stub.measure, warm.measure)
+SECTIONS = (memory.measure, jobs.measure, starts.measure, serving.measure, stub.measure, warm.measure, formats.measure)
 """Memory first: it speaks of services that have done nothing yet."""
 
 
 def main() -> int:
     """Exit code 0 when every section could be measured; targets missed are told, not failed."""
     console = Console(stderr=True)
-    with running_platform(console.print) as platform_:
-        parts = [_head(platform_)]
+    with own_platform(console.print, OWN_HOME, OWN_PORT_BASE) as platform_:
+        parts = [_head()]
         for section in SECTIONS:
             console.print(f"[bold]{section.__module__.removeprefix('bench.')}[/bold]")
             parts.append(section(platform_, console.print))
@@ -33,7 +33,7 @@ def main() -> int:
     return 0
 
 
-def _head(measured: Platform) -> str:
+def _head() -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True
     ).stdout.strip()
@@ -42,8 +42,7 @@ def _head(measured: Platform) -> str:
         "Written by `make bench`. Every figure that matters is a ratio: both sides ran in the same run, in turns, on the same machine. Absolute "
         "times say more about the machine than about the code.\n\n"
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit or 'unknown'}, {os.cpu_count()} cores ({platform.machine()}), Python "
-        f"{platform.python_version()}; load generator, services, Triton, NATS, PostgreSQL and S3 share them. Stack started for this run: "
-        f"{'yes' if measured.is_fresh else 'no'}. The sample is `shapes-detector` (yolo11n, 160 px)."
+        f"{platform.python_version()}; load generator, services, Triton, NATS, PostgreSQL and S3 share them. The sample is `shapes-detector` (yolo11n, 160 px)."
     )
 
 

@@ -1,7 +1,8 @@
 """`python -m bench.divergence [--formats onnx,openvino,…]`: does the report name the right layer? One fault in one layer, many times.
 
-Each case converts a copy of a model in which one layer is wrong (weights perturbed, epsilon changed, resize mode switched) and asks `parity.divergence` where the artefact begins to differ from the sound model. Weights are random, normalisation
-statistics too. `tflite` runs in the environment of its toolchain: `.venv-litert/bin/python -m bench.divergence --formats tflite`.
+Each case converts a copy of a model in which one layer is wrong (weights perturbed, epsilon changed, resize mode switched) and asks
+`parity.divergence` where the artefact begins to differ from the sound model. Weights are random, normalisation statistics too. `tflite`
+runs in the environment of its toolchain: `.venv-litert/bin/python -m bench.divergence --formats tflite`.
 """
 
 import argparse

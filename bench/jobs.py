@@ -1,23 +1,17 @@
 """(a) Wall time of a job, POST to completed package, against the plain library export of the same checkpoint in a fresh process."""
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections import defaultdict
-from pathlib import Path
 
 from bench.figures import median, table, verdict
+from bench.plain import OPSET, plain_seconds
 from bench.platform import Platform, Say, own_platform
+from contracts.vocabulary import ExportFormat
 from modelport.models import ExportJob
 
 ROUNDS = 5
 COLD, WARM = 1.15, 0.75
-OPSET = 17
 COLD_HOME, COLD_PORT_BASE = ".modelport-bench-cold", 19600
-PLAIN = f"import sys; from ultralytics import YOLO; YOLO(sys.argv[1]).export(format='onnx', opset={OPSET})"
 
 
 def measure(platform: Platform, say: Say) -> str:
@@ -29,7 +23,7 @@ def measure(platform: Platform, say: Say) -> str:
 def _measure(platform: Platform, cold_platform: Platform, say: Say) -> str:
     for each in (platform, cold_platform):
         each.export()
-    _plain(platform.sample.checkpoint)
+    plain_seconds(platform.sample.checkpoint, ExportFormat.ONNX)
     warm, behind, cold, plain = [], [], [], []
     stages: dict[str, defaultdict[str, list[float]]] = {"warm": defaultdict(list), "cold": defaultdict(list)}
     for number in range(1, ROUNDS + 1):
@@ -42,7 +36,7 @@ def _measure(platform: Platform, cold_platform: Platform, say: Say) -> str:
         seconds, job = _timed(cold_platform)
         cold.append(seconds)
         _note(cold_platform, job, stages["cold"])
-        plain.append(_plain(platform.sample.checkpoint))
+        plain.append(plain_seconds(platform.sample.checkpoint, ExportFormat.ONNX))
         say(
             f"round {number}: warm {warm[-1]:.2f} s, behind {behind[-1]:.2f} s, cold {cold[-1]:.2f} s, plain {plain[-1]:.2f} s"
         )
@@ -85,19 +79,3 @@ def _ratio(ours: list[float], plain: list[float]) -> float:
 def _largest(warm: dict[str, list[float]], cold: dict[str, list[float]]) -> list[tuple[str, str, str]]:
     names = sorted(set(warm) & set(cold), key=lambda name: -median(warm[name]))
     return [(name, f"{median(warm[name]):.0f}", f"{median(cold[name]):.0f}") for name in names[:16]]
-
-
-def _plain(checkpoint: Path) -> float:
-    """Seconds from the start of the interpreter to its end; the library writes beside the checkpoint, so that is a copy."""
-    quiet = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "CUDA_VISIBLE_DEVICES": ""}
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copy(checkpoint, folder))
-        environment = {**os.environ, **quiet, "YOLO_CONFIG_DIR": folder}
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-c", PLAIN, str(copy)], check=True, capture_output=True, cwd=folder, env=environment
-        )
-        seconds = time.perf_counter() - began
-        if not copy.with_suffix(".onnx").exists():
-            raise RuntimeError("the plain export wrote no ONNX file")
-    return seconds

@@ -1,4 +1,4 @@
-"""The stack under measurement: found or started, its clients, and waiting until it is quiet."""
+"""The stack under measurement, its clients, and waiting until it is quiet."""
 
 import os
 import signal
@@ -12,12 +12,10 @@ from uuid import UUID
 
 import psutil
 
-from embedded.settings import EmbeddedSettings
 from embedded.stack import StackFile, running_stack
 from modelport import Client
 from modelport.models import ExportJob, TrainingJob
 from samples.cache import Sample, describe
-from servicekit.settings import load
 
 Say = Callable[[str], None]
 OWN_HOME, OWN_PORT_BASE = ".modelport-bench", 19500
@@ -30,9 +28,8 @@ UP = ("-m", "embedded", "up")
 class Platform:
     """A stack, an enterprise user on it, and the sample detector registered once."""
 
-    def __init__(self, about: StackFile, *, is_fresh: bool) -> None:
+    def __init__(self, about: StackFile) -> None:
         self.about = about
-        self.is_fresh = is_fresh
         admin = Client(about.gateway_url, about.token, about.proxy_url)
         self.client = Client(about.gateway_url, admin.users.create("bench", "enterprise").token, about.proxy_url)
         self._trainings: dict[str, TrainingJob] = {}
@@ -112,18 +109,6 @@ def sample_called(name: str) -> Sample:
 
 
 @contextmanager
-def running_platform(say: Say) -> Iterator[Platform]:
-    """The stack of $MODELPORT_HOME, or one of our own for as long as the block lasts."""
-    about = running_stack(load(EmbeddedSettings).home_path)
-    if about is not None:
-        say("using the stack that runs already")
-        yield Platform(about, is_fresh=False)
-        return
-    with own_platform(say, OWN_HOME, OWN_PORT_BASE) as made:
-        yield made
-
-
-@contextmanager
 def own_platform(
     say: Say, home_name: str, port_base: int, *, up: Sequence[str] = UP, **settings: str
 ) -> Iterator[Platform]:
@@ -131,13 +116,14 @@ def own_platform(
     home = Path(home_name).resolve()
     home.mkdir(exist_ok=True)
     say(f"starting a stack in {home.name}")
-    own = {f"MODELPORT_{name}": value for name, value in settings.items()}
+    told = {"TOOLCHAINS": "core", "REUSE_RESULTS": "off", **settings}
+    own = {f"MODELPORT_{name}": value for name, value in told.items()}
     environment = {**os.environ, **own, "MODELPORT_HOME": str(home), "MODELPORT_PORT_BASE": str(port_base)}
     environment.pop("MAKELEVEL", None)
     with (home / "bench.log").open("w") as log:
         process = subprocess.Popen([sys.executable, *up], env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield Platform(_wait(home, process), is_fresh=True)
+        yield Platform(_wait(home, process))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
