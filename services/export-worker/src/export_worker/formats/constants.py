@@ -15,14 +15,13 @@ VIEWS = frozenset(
 """Of a parameter alone: converters look for these around convolutions and products, and fold them themselves."""
 
 
-def fold_constants(program: torch.export.ExportedProgram) -> bool:
-    """Replace, in place, what depends on no input by constants; says whether float64 arithmetic went away with it.
+def fold_constants(program: torch.export.ExportedProgram) -> None:
+    """Replace, in place, what depends on no input by constants.
 
     `program` must be functional (its decompositions run), and must be traced again before it is executed.
     """
     values = _known(program)
     parameters = set(values)
-    doubles = False
     for node in list(program.graph.nodes):
         if node.op != "call_function" or not _foldable(node, values):
             continue
@@ -30,7 +29,6 @@ def fold_constants(program: torch.export.ExportedProgram) -> bool:
         if result is None:
             continue
         values[node] = result
-        doubles = doubles or (isinstance(result, torch.Tensor) and result.dtype == torch.float64)
     kept = [node for node, value in values.items() if node not in parameters and _frontier(node, value, values)]
     for number, node in enumerate(kept):
         if _is_view(node, parameters) or values[node].nbytes > MAX_BYTES:
@@ -38,7 +36,34 @@ def fold_constants(program: torch.export.ExportedProgram) -> bool:
         _replace(program, node, values[node], f"folded_{number}")
     program.graph.eliminate_dead_code()
     program.graph_module.recompile()
-    return doubles
+
+
+def without_float64(program: torch.export.ExportedProgram) -> bool:
+    """Compute in float32, in place, what is left of float64 arithmetic; says whether there was any.
+
+    `program` must be traced again before it is executed.
+    """
+    found = False
+    for table in (program.constants, program.state_dict):
+        for name, value in table.items():
+            if isinstance(value, torch.Tensor) and value.dtype == torch.float64:
+                table[name] = value.float()
+                found = True
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor) or value.dtype != torch.float64:
+            continue
+        found = True
+        if node.op == "placeholder":
+            node.meta["val"] = value.float()
+        elif node.op == "call_function":
+            node.args = tuple(_narrowed(given) for given in node.args)
+            node.kwargs = {name: _narrowed(given) for name, given in node.kwargs.items()}
+    return found
+
+
+def _narrowed(given: object) -> object:
+    return torch.float32 if given == torch.float64 else given
 
 
 def _known(program: torch.export.ExportedProgram) -> dict[Node, torch.Tensor]:

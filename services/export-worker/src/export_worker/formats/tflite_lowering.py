@@ -17,7 +17,7 @@ from litert_torch._convert import core, litert_converter
 from litert_torch._convert.signature import Signature
 
 from contracts.errors import Permanent
-from export_worker.formats.constants import fold_constants
+from export_worker.formats.constants import fold_constants, without_float64
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import as_tuple
 
@@ -53,10 +53,10 @@ class Named(torch.nn.Module):
 
 
 class Lowered(NamedTuple):
-    """The model, and whether float64 arithmetic on constants was done on the way, which LiteRT lacks."""
+    """The model, and whether it computes in float32 what torch computes in float64, which LiteRT lacks."""
 
     model: bytes
-    float64: bool
+    narrowed: bool
 
 
 def lower(
@@ -75,12 +75,13 @@ def lower(
             raise Permanent("conversion_failed", f"torch.export: {error_line(error)}") from error
         progress(0.3)
         try:
-            doubles = fold_constants(program)
+            fold_constants(program)
+            narrowed = without_float64(program)
             program = core._run_convert_passes(program)
             name_by_module(program)
             progress(0.5)
             made = litert_converter.exported_programs_to_flatbuffer([program], [signature])
-            return Lowered(bytes(made.to_bytes()), doubles)
+            return Lowered(bytes(made.to_bytes()), narrowed)
         except Exception as error:  # so do the lowerings, and the compiler's passes with a ValueError
             raise _failure(error, program) from error
 

@@ -27,6 +27,9 @@ from export_worker.runtimes.tflite import TfliteRuntime
 
 TOOLS = ("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "jax")
 
+FLOAT64 = "float64_to_float32"
+"""As a rewrite: what depends on no input is still computed in float64, once."""
+
 
 def convert(work: Work) -> Work:
     """Writes output/model.tflite, for as many pictures at once as `batch_size` says; raises Permanent for what the converter or
@@ -44,8 +47,8 @@ def convert(work: Work) -> Work:
     lowered = lower(
         embedding.graph, embedding.names, example, lambda done: work.progress(0.1 + 0.6 * done, "Lowering to LiteRT")
     )
-    if lowered.float64:
-        rewrites = (*rewrites, "float64_constants_folded")
+    if lowered.narrowed:
+        rewrites = (*rewrites, FLOAT64)
     work.progress(0.7, f"Writing {asked} weights")
     path = work.output / MODEL_FILES[ExportFormat.TFLITE]
     input_spec = _input_spec(example, embedding)
