@@ -13,6 +13,7 @@ from contracts.optimization import OptimizationConfig
 from contracts.precision import precision
 from contracts.vocabulary import ExportFormat, Precision
 from export_worker import registry
+from export_worker.formats.graph import Embedding, dry_run
 from export_worker.loaded import Loaded, Progress, Work, begin
 
 T = TypeVar("T")
@@ -56,12 +57,15 @@ class Subject:
         self._onnx: dict[bytes, Work | Permanent] = {}
 
     def loaded(self, options: ExportOptions) -> Loaded:
-        """The checkpoint for pictures of the asked size; raises what its framework's loader raises."""
+        """The checkpoint for pictures of the asked size, run once; raises what its framework's loader raises, or the size's refusal."""
         key = _key(options.image_size, _has_dynamic_size(options))
         if key not in self._loaded:
             try:
                 loader = registry.resolve(registry.LOADERS[self._request.framework])
-                self._loaded[key] = loader(self._begun(options, OptimizationConfig(), "load")).need_loaded()
+                made: Loaded = loader(self._begun(options, OptimizationConfig(), "load")).need_loaded()
+                plain = Embedding(made, OnnxOptions(embed_preprocessing=False), ExportFormat.ONNX)
+                dry_run(plain, made.example)
+                self._loaded[key] = made
             except Permanent as refusal:
                 self._loaded[key] = refusal
         return _or_raise(self._loaded[key])

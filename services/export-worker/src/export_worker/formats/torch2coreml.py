@@ -150,9 +150,15 @@ def trace(graph: torch.nn.Module, example: torch.Tensor, *, embedded: bool) -> A
 
 
 def program(
-    traced: Any, example: torch.Tensor, embedding: Embedding, options: CoreMlOptions, arithmetic: Precision
+    traced: Any,
+    example: torch.Tensor,
+    embedding: Embedding,
+    options: CoreMlOptions,
+    arithmetic: Precision,
+    *,
+    draft: bool = False,
 ) -> Any:
-    """coremltools' model of the traced graph; raises ConversionError."""
+    """coremltools' model of the traced graph, as a draft only its front end's program; raises ConversionError."""
     if embedding.embedded:
         shape = (1, 3, *example.shape[1:3])
         given = ct.ImageType(name=INPUT, shape=shape, color_layout=ct.colorlayout.RGB)
@@ -165,7 +171,8 @@ def program(
                 traced,
                 inputs=[given],
                 outputs=[ct.TensorType(name=name, dtype=np.float32) for name in embedding.names],
-                convert_to="mlprogram",
+                convert_to="milinternal" if draft else "mlprogram",
+                pass_pipeline=ct.PassPipeline.EMPTY if draft else None,
                 minimum_deployment_target=getattr(ct.target, options.minimum_deployment_target),
                 compute_precision=width,
                 skip_model_load=True,
