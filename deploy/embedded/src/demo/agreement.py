@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from modelport.models import Prediction
+from modelport.predictions import Prediction
 
 MIN_IOU = 0.99
 MAX_CONFIDENCE_DIFFERENCE = 0.01

@@ -12,7 +12,7 @@ import msgspec
 from contracts.keys import METADATA
 from contracts.model_package import ModelMetadata
 from demo.host import DemoError
-from modelport.models import Prediction
+from modelport.predictions import Prediction
 
 RUNTIME = Path("runtimes") / "python"
 SCRIPT = """

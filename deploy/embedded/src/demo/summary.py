@@ -6,7 +6,7 @@ from rich.table import Table
 
 from demo.agreement import Row, iou
 from demo.walk import Outcome
-from modelport.models import Prediction
+from modelport.predictions import Prediction
 
 
 def show(outcome: Outcome, console: Console) -> None:

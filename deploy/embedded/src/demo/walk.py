@@ -21,7 +21,8 @@ from modelport.client import Client
 from modelport.drawing import draw
 from modelport.errors import ClientError
 from modelport.exports import JobState
-from modelport.models import Deployment, ExportJob, Inference, Prediction, TrainingJob
+from modelport.models import Deployment, ExportJob, TrainingJob
+from modelport.predictions import Inference, Prediction
 from samples.cache import OFFLINE_ENVIRONMENT, cache_folder
 
 SAMPLE = "shapes-detector"
