@@ -10,6 +10,13 @@ from export_worker.loaded import Array, Artefact, threads
 from export_worker.parity.divergence import LayerPair, SourceLayer
 
 CHANNELS_FIRST = (0, 3, 1, 2)
+FUSING = frozenset(
+    {
+        *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"),
+        *("ADD", "SUB", "MUL", "DIV", "MAX_POOL_2D", "AVERAGE_POOL_2D"),
+    }
+)
+"""Operators that take over what comes after them, a normalisation or an activation; any other is named after its input as well."""
 
 
 class Made(NamedTuple):
@@ -37,20 +44,22 @@ def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> 
     last = _last(_made(interpreter))
     for layer in source:
         found = last.get(layer.name)
-        if found is not None:
-            measured = _like(interpreter.get_tensor(found.number), layer.output)
+        measured = _like(interpreter.get_tensor(found.number), layer.output) if found else None
+        if found is not None and measured is not None:
             yield LayerPair(layer.name, found.name, layer.output, measured)
 
 
 def _made(interpreter: Any) -> list[Made]:
     """In the order of execution."""
     names = {each["index"]: each["name"] for each in interpreter.get_tensor_details()}
-    return [
-        Made(names[index], int(index), tuple(part for part in names[index].split(";") if part and not part.isdigit()))
-        for operator in interpreter._get_ops_details()
-        for index in operator["outputs"]
-        if index in names
-    ]
+    made = []
+    for operator in interpreter._get_ops_details():
+        for index in operator["outputs"]:
+            modules = tuple(part for part in names.get(index, "").split(";") if part and not part.isdigit())
+            if modules:
+                fused = modules if operator["op_name"] in FUSING else modules[:1]
+                made.append(Made(names[index], int(index), fused))
+    return made
 
 
 def _last(made: Sequence[Made]) -> dict[str, Made]:
@@ -68,10 +77,14 @@ def around(path: str) -> set[str]:
     return {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
 
 
-def _like(measured: Array, expected: Array) -> Array:
-    """In torch's layout: the converter moves channels to the end where that is faster."""
+def _like(measured: Array, expected: Array) -> Array | None:
+    """In torch's layout: the converter moves channels to the end where that is faster, and drops dimensions of one."""
     ways = [measured]
     if measured.ndim == len(CHANNELS_FIRST):
         ways.append(measured.transpose(CHANNELS_FIRST))
-    fitting = [way for way in ways if way.shape == expected.shape]
-    return min(fitting, key=lambda way: float(np.abs(way - expected).max(initial=0.0)), default=measured)
+    fitting = [way.reshape(expected.shape) for way in ways if _without_ones(way) == _without_ones(expected)]
+    return min(fitting, key=lambda way: float(np.abs(way - expected).max(initial=0.0)), default=None)
+
+
+def _without_ones(array: Array) -> tuple[int, ...]:
+    return tuple(size for size in array.shape if size != 1)

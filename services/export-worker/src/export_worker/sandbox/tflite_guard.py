@@ -36,6 +36,8 @@ I8, U16, I32, U32, U64 = Struct("<b"), Struct("<H"), Struct("<i"), Struct("<I"),
 
 def check(path: Path) -> None:
     """Raises Permanent("conversion_failed") that names what is not allowed in a LiteRT file here."""
+    if path.stat().st_size < 8:
+        raise _broken()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         _Walk(data).model()
 
