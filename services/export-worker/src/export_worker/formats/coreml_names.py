@@ -50,7 +50,9 @@ def _place(parts: tuple[str, ...], modules: Collection[str]) -> str:
     if exact in modules:
         return exact
     found = [path for path in modules if path.endswith(parts[-1]) and _within(parts, path.split("."))]
-    return found[0] if len(found) == 1 else ""
+    # the fewer containers are left out, the likelier
+    nearest = [path for path in found if path.count(".") == min(one.count(".") for one in found)]
+    return nearest[0] if len(nearest) == 1 else ""
 
 
 def _within(parts: tuple[str, ...], path: list[str]) -> bool:

@@ -68,7 +68,7 @@ def convert(work: Work) -> Work:
     model = program(traced, example, embedding, options, arithmetic)
     renamed = coreml_names.names(
         list(model._mil_program.functions["main"].operations),
-        [name for name, _ in graph.named_modules() if name],
+        [name for name, _ in graph.named_modules(remove_duplicate=False) if name],
         {INPUT, *embedding.names},
     )
     if arithmetic is Precision.INT8_WEIGHTS:

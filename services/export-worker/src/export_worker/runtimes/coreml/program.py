@@ -94,12 +94,12 @@ class Program:
         """
         values: dict[str, Value] = {**self._values, **inputs}
         kept = {*self.outputs, *also}
-        last = {name: index for index, step in enumerate(self.steps) for name in _names(step)}
+        last = {name: index for index, step in enumerate(self.steps) for name in names_read(step)}
         with torch.inference_mode():
             for index, step in enumerate(self.steps):
                 made = _run(step, values)
                 values.update({result.name: value for result, value in zip(step.results, made, strict=True)})
-                for name in _names(step):
+                for name in names_read(step):
                     if last[name] == index and name not in kept and name not in self._values:
                         values.pop(name, None)
         return {name: values[name] for name in kept if name in values}
@@ -124,7 +124,8 @@ def _result(variable: Any) -> Result:
     return Result(variable.name, tuple(int(size) for size in shape) if fixed else None, kind == "fp16")
 
 
-def _names(step: Step) -> list[str]:
+def names_read(step: Step) -> list[str]:
+    """Results and constants that the operator is given."""
     return [name for given in step.reads.values() for name in (given if isinstance(given, list) else [given])]
 
 
