@@ -37,6 +37,8 @@ def warm() -> None:
     """Imports what `entries` names, and takes a model of one layer through torch's exporters."""
     for entry in entries():
         registry.resolve(entry)
+    if is_installed(ExportFormat.TFLITE):
+        registry.resolve("export_worker.formats.tflite_lowering:rehearse")()
     module, example = torch.nn.Conv2d(3, 4, 3).eval(), torch.zeros(1, 3, SIDE, SIDE)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")

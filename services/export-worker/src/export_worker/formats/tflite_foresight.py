@@ -3,16 +3,22 @@
 litert_operators.txt holds the names that the pinned release lowers or takes apart; a test holds it to that release.
 """
 
+import copy
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from msgspec import structs
 from torch.export.graph_signature import InputKind
 
 from contracts.errors import Permanent
+from contracts.vocabulary import ExportFormat
+from export_worker.forecast.subject import Finding, Subject, Wish
+from export_worker.formats.graph import Embedding, dry_run
 from export_worker.frameworks.checkpoints import error_line
+from export_worker.rewrites.table import rewrite
 
 ENDLESS = frozenset({"cond", "while_loop", "scan", "map_impl"})
 """Higher-order operators: graphs within graphs."""
@@ -24,6 +30,19 @@ class Lacking(NamedTuple):
 
     operator: str
     module: str
+
+
+class OperatorMissing(Permanent):
+    """A model that needs an operator which LiteRT or its converter lacks."""
+
+    def __init__(self, operator: str, module: str, cause: str) -> None:
+        where = f" in {module}" if module else ""
+        super().__init__(
+            "unsupported_operator",
+            f"LiteRT has no {operator}, which this model uses{where}: {cause}",
+            hint="Choose another format, such as onnx.",
+        )
+        self.operator = f"{operator} ({module})" if module else operator
 
 
 @cache
@@ -47,6 +66,19 @@ def lacking(graph: torch.nn.Module, example: torch.Tensor) -> tuple[Lacking, ...
         if operator := _missing(node):
             found.setdefault(operator, _module(node))
     return tuple(Lacking(operator, module) for operator, module in found.items())
+
+
+def foreseen(subject: Subject, wish: Wish) -> Finding:
+    """A check of the preflight: the graph as the converter would see it; raises Permanent for what it would refuse."""
+    loaded = subject.work(wish).need_loaded()
+    module = copy.deepcopy(loaded.module)
+    rewrites = rewrite(module, ExportFormat.TFLITE)
+    embedding = Embedding(structs.replace(loaded, module=module), wish.options, ExportFormat.TFLITE)
+    example = embedding.example(loaded, wish.options.batch_size)
+    dry_run(embedding, example)
+    for operator, place in lacking(embedding.graph, example):
+        raise OperatorMissing(operator, place, "its converter does not know it")
+    return Finding(rewrites)
 
 
 def _fed(program: torch.export.ExportedProgram) -> Iterator[torch.fx.Node]:

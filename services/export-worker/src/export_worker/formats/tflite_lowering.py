@@ -18,6 +18,7 @@ from litert_torch._convert.signature import Signature
 
 from contracts.errors import Permanent
 from export_worker.formats.constants import fold_constants, without_float64
+from export_worker.formats.tflite_foresight import OperatorMissing
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import as_tuple
 
@@ -26,19 +27,6 @@ SIGNATURE = "serving_default"
 EXECUTING = re.compile(r"target=torch\.ops\.([\w.]+)\]")
 LEGALISE = re.compile(r"failed to legalize operation '([\w.]+)'")
 PLACE = re.compile(r"loc\(\"([^\"]*)\"")
-
-
-class OperatorMissing(Permanent):
-    """A model that needs an operator which LiteRT or its converter lacks."""
-
-    def __init__(self, operator: str, module: str, cause: str) -> None:
-        where = f" in {module}" if module else ""
-        super().__init__(
-            "unsupported_operator",
-            f"LiteRT has no {operator}, which this model uses{where}: {cause}",
-            hint="Choose another format, such as onnx.",
-        )
-        self.operator = f"{operator} ({module})" if module else operator
 
 
 class Named(torch.nn.Module):
@@ -84,6 +72,16 @@ def lower(
             return Lowered(bytes(made.to_bytes()), narrowed)
         except Exception as error:  # so do the lowerings, and the compiler's passes with a ValueError
             raise _failure(error, program) from error
+
+
+def rehearse() -> None:
+    """One small model: the first conversion of a process takes two seconds longer than the next."""
+    lower(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()),
+        ["out"],
+        torch.zeros(1, 3, 8, 8),
+        lambda done: None,
+    )
 
 
 @contextmanager
