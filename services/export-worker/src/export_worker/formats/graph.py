@@ -35,15 +35,15 @@ class Pixels(torch.nn.Module):
 
 
 class Reversal(torch.nn.Module):
-    """Blue, green, red to red, green, blue; `axis` is that of the colours."""
+    """The other order of the three colours; `axis` is theirs."""
 
     def __init__(self, axis: int) -> None:
         super().__init__()
         self.axis = axis
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        blue, green, red = images.split(1, self.axis)
-        return torch.cat((red, green, blue), self.axis)
+        first, second, third = images.split(1, self.axis)
+        return torch.cat((third, second, first), self.axis)
 
 
 def suppress(
@@ -146,7 +146,7 @@ class Embedding:
             self.preprocessing = _takes_pixels(self.preprocessing)
         if _reversed(options):
             pixels = torch.nn.Sequential(Reversal(3 if self.embedded else 1), pixels)
-            self.preprocessing = _takes_bgr(self.preprocessing)
+            self.preprocessing = _turned(self.preprocessing)
         if options.embed_nms and self.postprocessing.decoder is Decoder.YOLO_V8:
             suppression = self._suppression(loaded, onnx=target is ExportFormat.ONNX)
         elif options.embed_nms and self.postprocessing.decoder is not Decoder.YOLO_END2END:
@@ -190,8 +190,10 @@ def _reversed(options: ExportOptions) -> bool:
     return arguments is not None and arguments.reverse_input_channels
 
 
-def _takes_bgr(preprocessing: Preprocessing) -> Preprocessing:
-    return structs.replace(preprocessing, format=structs.replace(preprocessing.format, color_space="BGR"))
+def _turned(preprocessing: Preprocessing) -> Preprocessing:
+    """The same for the other order of colours."""
+    other = "RGB" if preprocessing.format.color_space == "BGR" else "BGR"
+    return structs.replace(preprocessing, format=structs.replace(preprocessing.format, color_space=other))
 
 
 def _suppresses(postprocessing: Postprocessing, limit: int) -> Postprocessing:
