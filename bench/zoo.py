@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from bench.zoo_cells import WORK, Cell, Crew, cells
 from bench.zoo_models import ZOO, Model
 from bench.zoo_report import write
-from contracts.vocabulary import ExportFormat
+from contracts.vocabulary import ExportFormat, Framework
 
 CELLS = WORK / "cells.jsonl"
 
@@ -24,7 +25,7 @@ CELLS = WORK / "cells.jsonl"
 def run(models: Sequence[Model], formats: Sequence[ExportFormat], known: set[tuple[str, ExportFormat]]) -> None:
     """Two models at a time; each cell is appended to the file as it ends."""
     waiting: queue.SimpleQueue[Model] = queue.SimpleQueue()
-    for model in models:
+    for model in _mixed(models):
         waiting.put(model)
     lock = threading.Lock()
 
@@ -36,16 +37,25 @@ def run(models: Sequence[Model], formats: Sequence[ExportFormat], known: set[tup
                 except queue.Empty:
                     return
                 missing = [target for target in formats if (model.label, target) not in known]
-                for cell in cells(model, missing, {"core": core, "litert": litert}, root) if missing else ():
-                    with lock, CELLS.open("ab") as file:
-                        file.write(msgspec.json.encode(cell) + b"\n")
-                        print(_said(cell), flush=True)
+                try:
+                    for cell in cells(model, missing, {"core": core, "litert": litert}, root) if missing else ():
+                        with lock, CELLS.open("ab") as file:
+                            file.write(msgspec.json.encode(cell) + b"\n")
+                            print(_said(cell), flush=True)
+                except RuntimeError as error:
+                    print(error, flush=True)
 
     servers = [threading.Thread(target=serve, args=(WORK / f"jobs-{number}",)) for number in range(2)]
     for server in servers:
         server.start()
     for server in servers:
         server.join()
+
+
+def _mixed(models: Sequence[Model]) -> list[Model]:
+    """One of each framework in turns, so that a run that is cut short has seen them all."""
+    groups = [[model for model in models if model.framework is framework] for framework in Framework]
+    return [model for row in zip_longest(*groups) for model in row if model is not None]
 
 
 def _said(cell: Cell) -> str:

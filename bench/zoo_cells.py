@@ -67,19 +67,26 @@ class Crew:
     """A process that forks the jobs of one toolchain."""
 
     def __init__(self, name: str) -> None:
-        environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HOME": str(WORK)}
-        self._process = subprocess.Popen(
-            [str(PYTHONS[name]), "-m", "bench.zoo_crew", name], cwd=ROOT, env=environment, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
 
     def send(self, folder: Path, make: str = "") -> Ended:
-        """Wait for the end of one errand."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(Errand(folder=str(folder), make=make)) + b"\n")
-        self._process.stdin.flush()
-        return msgspec.json.decode(self._process.stdout.readline(), type=Ended)
+        """Wait for the end of one errand; the first one has the process started. Raises RuntimeError where it is no more."""
+        process = self._process = self._process or self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(msgspec.json.encode(Errand(folder=str(folder), make=make)) + b"\n")
+        process.stdin.flush()
+        if not (line := process.stdout.readline()):
+            raise RuntimeError(f"the crew has ended while it was at {folder}")
+        return msgspec.json.decode(line, type=Ended)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HOME": str(WORK)}
+        return subprocess.Popen(
+            [str(PYTHONS[self._name]), "-m", "bench.zoo_crew", self._name], cwd=ROOT, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def __enter__(self) -> "Crew":
         return self
@@ -87,8 +94,9 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        self._process.wait()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
 
 
 def crew_of(target: ExportFormat) -> str:
@@ -116,7 +124,7 @@ def cells(model: Model, formats: Sequence[ExportFormat], crews: dict[str, Crew],
             folder / str(target), checkpoint, ExportRun(request=_export(model, wish), attempt=1, worker_id="zoo")
         )
         ended = crews[crew_of(target)].send(job)
-        yield _cell(model, job, foretold[target], ended, looked.seconds / len(formats))
+        yield _cell(model, job, foretold[target], ended, looked.seconds)
     shutil.rmtree(folder)
 
 
@@ -138,12 +146,16 @@ def _export(model: Model, options: ExportOptions) -> ExportRequestedV1:
 
 
 def _common(model: Model) -> dict[str, Any]:
-    config = {"input_size": [3, model.side, model.side], "crop_pct": 1.0}
     return {
-        "user_id": ONE, "training_job_id": ONE, "framework": model.framework, "task_type": model.task, "model_name": model.name,
-        "checkpoint_path": "s3://zoo/x", "checkpoint_max_bytes": 1 << 30,
-        "source_config": config if model.framework == "timm" else {},
-    }  # fmt: skip
+        "user_id": ONE,
+        "training_job_id": ONE,
+        "framework": model.framework,
+        "task_type": model.task,
+        "model_name": model.name,
+        "checkpoint_path": "s3://zoo/x",
+        "checkpoint_max_bytes": 1 << 30,
+        "source_config": model.config,
+    }
 
 
 def _foretold(job: Path, formats: Sequence[ExportFormat]) -> dict[ExportFormat, Forecast]:

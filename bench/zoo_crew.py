@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class Ended(Struct, frozen=True, kw_only=True):
 
 
 def main(arguments: list[str]) -> int:
+    """Until the end of standard input."""
     for name, value in child.QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -66,6 +68,8 @@ def forked(folder: Path, deed: Callable[[], int]) -> Ended:
         code = 1
         try:
             code = _in_folder(folder, deed)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)

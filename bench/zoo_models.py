@@ -30,6 +30,12 @@ class Model(NamedTuple):
             return self.make(self, folder)
 
     @property
+    def config(self) -> dict[str, object]:
+        """What the training says of its pictures, where the checkpoint does not."""
+        sized = {"input_size": [3, self.side, self.side], "crop_pct": 1.0}
+        return sized if self.framework is Framework.TIMM else {}
+
+    @property
     def label(self) -> str:
         """Unique in the zoo."""
         return f"{self.framework}/{self.name}"

@@ -60,7 +60,7 @@ def _score(cells: Sequence[Cell]) -> str:
     foretold, false = shares(cells)
     failures = counts[True, False] + counts[False, False]
     worked = counts[True, True] + counts[False, True]
-    looks = {cell.label: cell.looked_s for cell in cells}
+    looks = {label: max(c.looked_s for c in cells if c.label == label) for label in {c.label for c in cells}}
     slowest = max(looks, key=lambda label: looks[label], default="")
     return (
         "| | export worked | export failed |\n|---|---|---|\n"
