@@ -10,6 +10,7 @@ LONG_SIDE = 160
 SMALL_LONG_SIDE = 96
 PAINTERS: dict[str, tuple[Painter, int]] = {
     "shapes-detector": (scenes.upright, LONG_SIDE),
+    "shapes-yolo26": (scenes.upright, LONG_SIDE),
     "shapes-segmenter": (scenes.upright, LONG_SIDE),
     "shapes-pose": (scenes.upright, LONG_SIDE),
     "shapes-oriented": (scenes.rotated, LONG_SIDE),

@@ -37,6 +37,15 @@ RECIPES: Mapping[str, Recipe] = {
         model_name="yolo11n",
         classes=SHAPES,
     ),
+    "shapes-yolo26": Recipe(
+        trainer="samples.yolo_tasks:nms_free",
+        checkpoint="model.pt",
+        framework="ultralytics",
+        task_type="object_detection",
+        model_name="yolo26n",
+        classes=SHAPES,
+        base="shapes-detector",
+    ),
     "shapes-segmenter": Recipe(
         trainer="samples.yolo_tasks:segmenter",
         checkpoint="model.pt",
@@ -88,7 +97,12 @@ RECIPES: Mapping[str, Recipe] = {
         task_type="image_classification",
         model_name="test_vit",
         classes=DIGITS,
-        config={"input_size": [3, DIGITS_PX, DIGITS_PX], "mean": list(MEAN_STD), "std": list(MEAN_STD)},
+        config={
+            "input_size": [3, DIGITS_PX, DIGITS_PX],
+            "crop_pct": 1.0,
+            "mean": list(MEAN_STD),
+            "std": list(MEAN_STD),
+        },
     ),
     "digits-huggingface": Recipe(
         trainer="samples.huggingface_classifier:train",

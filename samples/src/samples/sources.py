@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
-from samples import digits, huggingface_detector, huggingface_segmenter, overlaps, yolo_tasks
+from samples import huggingface_detector, huggingface_segmenter, overlaps, yolo_tasks
 from samples.cache import Sample
 from samples.evaluation import Predictor
 from samples.overlaps import Prediction
@@ -53,11 +54,14 @@ def _ultralytics(sample: Sample, folder: Path) -> Predictor:
 
 def _timm(sample: Sample, folder: Path) -> Predictor:
     import timm
+    from timm.data import create_transform, resolve_data_config
 
-    fixed = {} if sample.recipe.model_name.startswith("resnet") else {"img_size": DIGITS_PX}
-    model = timm.create_model(sample.recipe.model_name, num_classes=len(sample.recipe.classes), **fixed)
+    recipe = sample.recipe
+    fixed = {"img_size": DIGITS_PX} if recipe.model_name.startswith("test_vit") else {}
+    model = timm.create_model(recipe.model_name, num_classes=len(recipe.classes), **fixed)
     model.load_state_dict(torch.load(sample.checkpoint, weights_only=True)["state_dict"])
-    return _classifier(model.eval())
+    transform = create_transform(**resolve_data_config(dict(recipe.config), model=model))
+    return _classifier(model.eval(), lambda picture: transform(Image.fromarray(picture))[None])
 
 
 def _huggingface(sample: Sample, folder: Path) -> Predictor:
@@ -76,18 +80,23 @@ def _huggingface(sample: Sample, folder: Path) -> Predictor:
         "semantic_segmentation": AutoModelForSemanticSegmentation,
     }
     model = loaders[sample.recipe.task_type].from_pretrained(folder, local_files_only=True).eval()
-    if sample.recipe.task_type == "image_classification":
-        return _classifier(lambda images: model(pixel_values=images).logits)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+    if sample.recipe.task_type == "image_classification":
+        return _classifier(
+            lambda images: model(pixel_values=images).logits,
+            lambda picture: processor(images=picture, return_tensors="pt")["pixel_values"],
+        )
     is_detector = sample.recipe.task_type == "object_detection"
     predictor_of = huggingface_detector.predictor if is_detector else huggingface_segmenter.predictor
     return predictor_of(model, processor)
 
 
-def _classifier(model: Callable[[torch.Tensor], torch.Tensor]) -> Predictor:
+def _classifier(
+    model: Callable[[torch.Tensor], torch.Tensor], prepare: Callable[[npt.NDArray[np.uint8]], torch.Tensor]
+) -> Predictor:
     def predict(picture: npt.NDArray[np.uint8]) -> list[Prediction]:
         with torch.no_grad():
-            confidence, name = model(digits.normalised(picture[None])).softmax(1)[0].max(0)
+            confidence, name = model(prepare(picture)).softmax(1)[0].max(0)
         return [Prediction(class_id=int(name), confidence=float(confidence), bbox=None)]
 
     return predict

@@ -1,4 +1,4 @@
-"""Trains the shapes detector on to other tasks: its backbone stays as it is, so that a few short epochs suffice."""
+"""Trains the shapes detector on to other tasks: what they share is kept, so that a few short epochs suffice."""
 
 import shutil
 from dataclasses import dataclass
@@ -92,6 +92,21 @@ def orienter(folder: Path) -> dict[str, float]:
             epochs=14,
             freeze=5,
             lr0=0.003,
+        ),
+    )
+
+
+def nms_free(folder: Path) -> dict[str, float]:
+    """Fills `folder` with model.pt, a yolo26n, which shares but half of its layers with the detector; all of it learns."""
+    return _train(
+        folder,
+        Course(
+            task="detect",
+            architecture="yolo26n.yaml",
+            paint=scenes.upright,
+            metric="metrics/mAP50(B)",
+            epochs=8,
+            freeze=0,
         ),
     )
 

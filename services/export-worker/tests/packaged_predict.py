@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-THRESHOLDS = {"confidence_threshold": 0.001, "iou_threshold": 0.7, "max_detections": 300}
-"""What leaves the doubtful in, where a task has doubtful ones."""
+THRESHOLDS = {"confidence_threshold": 0.001, "max_detections": 300}
+"""What leaves the doubtful in. No overlap is named: models that need no suppression would suppress by it."""
 OPTIONS = {"image_classification": {"top_k": 1}, "semantic_segmentation": {}}
 
 

@@ -39,7 +39,7 @@ OPTIMIZATION: dict[Precision, dict[str, object]] = {
     Precision.INT8_WEIGHTS: {"quantization": {"method": "weight_only", "dtype": "qint8"}},
 }
 OPTIONS: dict[tuple[str, Precision], dict[str, object]] = {("coreml", Precision.FP32): {"precision": "fp32"}}
-DOUBTFUL = {"confidence": 0.001, "iou_threshold": 0.7, "max_detections": 300}
+DOUBTFUL = {"confidence": 0.001, "max_detections": 300}
 OPTIONS_OF_TASK = {TaskType.IMAGE_CLASSIFICATION: {"top_k": 1}, TaskType.SEMANTIC_SEGMENTATION: {}}
 IN_PROCESS = ("onnx", "torchscript", "openvino", "coreml")
 LOWER = (
