@@ -1,5 +1,6 @@
 """torch module to ONNX by torch's TorchScript-based exporter, which honours every opset from 13 to 20."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,15 @@ from export_worker.runtimes.onnx import OnnxRuntime
 INPUT = "images"
 MAX_IR_VERSION = 10
 """What every ONNX Runtime since 1.19 reads, Triton's included."""
+
+
+class OperatorError(Permanent):
+    """An operator of the model that the opset lacks; `told` is torch's sentence about it."""
+
+    def __init__(self, opset: int, told: str) -> None:
+        super().__init__("unsupported_operator", f"ONNX opset {opset} lacks an operator of this model: {told}")
+        named = re.search(r"\w+::\w+", told)
+        self.operator = named[0] if named else ""
 
 
 def convert(work: Work) -> Work:
@@ -102,10 +112,7 @@ def _export(
                 do_constant_folding=options.optimize_for_inference,
             )  # fmt: skip
     except torch.onnx.errors.UnsupportedOperatorError as error:
-        raise Permanent(
-            "unsupported_operator",
-            f"ONNX opset {options.opset_version} lacks an operator of this model: {error_line(error)}",
-        ) from error
+        raise OperatorError(options.opset_version, error_line(error)) from error
     except (RuntimeError, ValueError, TypeError, NotImplementedError, torch.onnx.errors.OnnxExporterError) as error:
         raise Permanent("conversion_failed", f"torch's ONNX exporter: {error_line(error)}") from error
 
