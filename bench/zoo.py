@@ -5,7 +5,9 @@ worker's own child, whatever the preflight said. Every end is a line of .cache/z
 """
 
 import argparse
+import os
 import queue
+import shutil
 import sys
 import threading
 from collections.abc import Sequence
@@ -35,6 +37,7 @@ def run(models: Sequence[Model], formats: Sequence[ExportFormat], known: set[tup
                 try:
                     model = waiting.get_nowait()
                 except queue.Empty:
+                    shutil.rmtree(root, ignore_errors=True)
                     return
                 missing = [target for target in formats if (model.label, target) not in known]
                 try:
@@ -45,7 +48,7 @@ def run(models: Sequence[Model], formats: Sequence[ExportFormat], known: set[tup
                 except RuntimeError as error:
                     print(error, flush=True)
 
-    servers = [threading.Thread(target=serve, args=(WORK / f"jobs-{number}",)) for number in range(2)]
+    servers = [threading.Thread(target=serve, args=(WORK / f"jobs-{os.getpid()}-{number}",)) for number in range(2)]
     for server in servers:
         server.start()
     for server in servers:

@@ -211,8 +211,8 @@ ULTRALYTICS = (
     *(yolo(f"{family}n{task}") for family in ("yolov8", "yolo11", "yolo26") for task in TASKS),
     *map(yolo, ("yolov5n", "yolov6n", "yolov9t", "yolov10n", "yolo12n")),
 )
-TIMM = tuple(
-    map(
+TIMM = (
+    *map(
         timm_model,
         (
             "resnet10t", "resnet18", "resnet26d", "skresnet18", "resnetv2_18", "repvgg_a0", "regnety_002", "densenet121",
@@ -222,9 +222,10 @@ TIMM = tuple(
             "fastvit_t8", "poolformerv2_s12", "mobilevit_xxs", "mobilevitv2_050", "efficientvit_b0", "efficientvit_m0",
             "vit_tiny_patch16_224", "deit_tiny_patch16_224", "eva02_tiny_patch14_224", "cait_xxs24_224",
             "xcit_nano_12_p16_224", "pit_ti_224", "levit_128s", "mixer_s32_224", "test_coatnet", "test_maxvit", "pvt_v2_b0",
-            "coat_lite_tiny", "crossvit_tiny_240", "lambda_resnet26t", "halonet26t", "botnet26t_256", "volo_d1_224",
+            "coat_lite_tiny", "crossvit_tiny_240", "lambda_resnet26t", "botnet26t_256", "volo_d1_224",
             "sequencer2d_s", "swin_tiny_patch4_window7_224",
         ),
-    )
+    ),
+    timm_model("halonet26t", 256),
 )  # fmt: skip
 ZOO = {model.label: model for model in (*ULTRALYTICS, *TIMM, *HUGGINGFACE)}

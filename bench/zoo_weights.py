@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import torch
 
-GAIN = 3.0
-FAINT = 0.03
-"""Standard deviation of linear weights that transformers begin with; so faint that everything is answered alike."""
+FAINT = 0.5
+"""Of a linear layer's answer for each unit of its input: transformers begin below it, and then answer everything alike."""
+LOUDEST = 10.0
+"""By how much a last layer is made louder at most: what answers all queries alike must not be blown up to rounding errors."""
 SHARE = 0.02
 """Of all places or queries whose score is made to pass the default threshold."""
 Logits = Callable[[torch.nn.Module, torch.Tensor], object]
@@ -20,8 +21,10 @@ def awaken(model: torch.nn.Module) -> torch.nn.Module:
     """Normalisations as after training, no parameter left at one value, linear layers loud enough to tell inputs apart."""
     torch.manual_seed(0)
     for part in model.modules():
-        if isinstance(part, torch.nn.Linear) and part.weight.std() < FAINT:
-            part.weight.mul_(GAIN)
+        if isinstance(part, torch.nn.Linear):
+            gain = float(part.weight.std()) * part.in_features**0.5
+            if 0.0 < gain < FAINT:
+                part.weight.div_(gain)
     for parameter in model.parameters():
         if (
             parameter.is_floating_point()
@@ -76,7 +79,7 @@ def awaken_queries(model: torch.nn.Module, side: int, loud: float = 3.0) -> torc
         if answers := _answers(model, part, side):
             spread = answers[0].std(dim=1).mean().clamp_min(1e-4)
             is_score = re.search(r"class|score", name) is not None
-            part.weight.mul_((loud if is_score else 1.5) / spread)
+            part.weight.mul_(min(float((loud if is_score else 1.5) / spread), LOUDEST))
             if is_score:
                 part.bias.sub_(_answers(model, part, side)[0].mean(dim=1))
     return model
