@@ -123,7 +123,7 @@ def main() -> None:
         (made,) = TfliteRuntime(folder / "double", ["out"])(PICTURE.numpy())
         difference = float(np.abs(made - Double()(PICTURE).numpy()).max())
         answers["float64"] = {"narrowed": lowered.narrowed, "difference": difference}
-        net = Net().eval()
+        net = Net().eval().to(memory_format=torch.channels_last)  # as training leaves weights
         path = file_of(net, ["z_inner", "a_out"], folder)
         answers["outputs"] = [list(each.shape) for each in TfliteRuntime(path, ["z_inner", "a_out"])(PICTURE.numpy())]
         answers["sound"], answers["compared"] = differing(path, net)

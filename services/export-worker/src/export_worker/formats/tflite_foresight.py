@@ -64,7 +64,7 @@ def lacking(graph: torch.nn.Module, example: torch.Tensor) -> tuple[Lacking, ...
     found: dict[str, str] = {}
     for node in _fed(program):
         if operator := _missing(node):
-            found.setdefault(operator, _module(node))
+            found.setdefault(operator, module_of(node))
     return tuple(Lacking(operator, module) for operator, module in found.items())
 
 
@@ -114,6 +114,13 @@ def _depends_on_data(size: object) -> bool:
     return isinstance(size, torch.SymInt)
 
 
-def _module(node: torch.fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
+def module_of(node: torch.fx.Node) -> str:
+    """The path of the module that ran a node; torch.export tells some paths from the root and some from an outer module."""
+    told, whole = "", ""
+    for path, _ in (node.meta.get("nn_module_stack") or {}).values():
+        if told and path.startswith(f"{told}."):
+            whole += path.removeprefix(told)
+        elif path:
+            whole = f"{whole}.{path}".removeprefix(".")
+        told = path
+    return whole

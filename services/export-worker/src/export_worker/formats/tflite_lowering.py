@@ -18,7 +18,7 @@ from litert_torch._convert.signature import Signature
 
 from contracts.errors import Permanent
 from export_worker.formats.constants import fold_constants, without_float64
-from export_worker.formats.tflite_foresight import OperatorMissing
+from export_worker.formats.tflite_foresight import OperatorMissing, module_of
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import as_tuple
 
@@ -50,10 +50,13 @@ class Lowered(NamedTuple):
 def lower(
     graph: torch.nn.Module, names: Sequence[str], example: torch.Tensor, progress: Callable[[float], None]
 ) -> Lowered:
-    """The flatbuffer; its tensors are called by the paths of the modules of `graph` that made them.
+    """The flatbuffer; its tensors are called by the paths of the modules of `graph` that made them, whose weights become contiguous.
 
     `progress` hears fractions from 0 to 1. Raises Permanent("unsupported_operator") or Permanent("conversion_failed").
     """
+    for tensor in (*graph.parameters(), *graph.buffers()):
+        # litert-torch reads weights of another layout, such as channels-last, from memory that is no longer theirs
+        tensor.data = tensor.data.contiguous()
     named = Named(graph, names).eval()
     signature = Signature(SIGNATURE, named, (), {INPUT: example})
     with _quietly():
@@ -103,11 +106,9 @@ def _quietly() -> Iterator[None]:
 def name_by_module(program: torch.export.ExportedProgram) -> None:
     """Operators are called by the path of their module instead of by classes, and know no file of this machine."""
     for node in program.graph.nodes:
-        stack = node.meta.get("nn_module_stack")
         node.meta["stack_trace"] = None
-        if stack:
-            key, (path, _) = list(stack.items())[-1]
-            node.meta["nn_module_stack"] = {key: ("", _inner(path))}
+        if node.meta.get("nn_module_stack"):
+            node.meta["nn_module_stack"] = {"module": ("", _inner(module_of(node)))}
 
 
 def _inner(path: str) -> str:
@@ -127,9 +128,9 @@ def _failure(error: Exception, program: torch.export.ExportedProgram) -> Permane
 
 
 def _module_of(target: str, program: torch.export.ExportedProgram) -> str:
-    """The first module that runs this operator."""
+    """The first module that runs this operator, as `name_by_module` has named it."""
     for node in program.graph.nodes:
         stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
         if str(node.target) == target and stack:
-            return _inner(list(stack.values())[-1][0] or list(stack.values())[-1][1])
+            return str(list(stack.values())[-1][1])
     return ""
