@@ -171,6 +171,17 @@ def test_torchscript_names_no_file_of_this_machine(case: Callable[[str], Case], 
     assert not any(path in body for path in paths for body in bodies)
 
 
+def test_torchscript_says_what_it_is(case: Callable[[str], Case], tmp_path: Path):
+    made = export(tmp_path, case("digits-timm"), "torchscript")
+
+    told = {"modelport.json": ""}
+    torch.jit.load(str(made.model), _extra_files=told)
+    own = json.loads(told["modelport.json"])
+    assert own["modelport.task"] == "image_classification"
+    assert own["modelport.checkpoint_sha256"] == made.metadata.provenance.checkpoint_sha256
+    assert len(json.loads(own["modelport.names"])) == 10
+
+
 def test_golden_vectors_can_be_replayed(case: Callable[[str], Case], tmp_path: Path):
     made = export(tmp_path, case("shapes-detector"), "onnx")
 

@@ -1,8 +1,9 @@
 """torch module to TorchScript, traced or scripted; submodules keep their names, so that a difference can be located."""
 
 import io
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,12 +15,15 @@ from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.vocabulary import ExportFormat
 from export_worker.formats.graph import Embedding, dry_run, input_words
+from export_worker.formats.identity import identity
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Work, as_tuple
 
 INPUT = "images"
 WRITERS_OWN = frozenset({"version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment"})
 """Records that torch's writer adds to every archive."""
+IDENTITY = "modelport.json"
+"""What the program says of itself, read by `torch.jit.load(…, _extra_files={"modelport.json": ""})`."""
 
 
 def convert(work: Work) -> Work:
@@ -33,6 +37,7 @@ def convert(work: Work) -> Work:
     work.progress(0.2, f"TorchScript by {options.method}")
     path = work.output / MODEL_FILES[ExportFormat.TORCHSCRIPT]
     _save(embedding, example, options, path)
+    path.write_bytes(described(path, identity(work, embedding)))
     work.progress(0.8, "Reading the file back")
     dynamic = _takes_other_batches(path, embedding, example)
     artefact = Artefact(
@@ -61,7 +66,6 @@ def _save(embedding: Embedding, example: torch.Tensor, options: TorchScriptOptio
             else:
                 module = torch.jit.trace(embedding.graph, example, check_trace=False, strict=False)
             torch.jit.save(module, str(path))
-            path.write_bytes(without_source_paths(path))
     except Exception as error:  # the compiler raises whatever its front end stumbles over
         if options.method == "trace":
             raise Permanent("conversion_failed", f"torch.jit.trace: {error_line(error)}") from error
@@ -72,8 +76,8 @@ def _save(embedding: Embedding, example: torch.Tensor, options: TorchScriptOptio
         ) from error
 
 
-def without_source_paths(path: Path) -> bytes:
-    """The same program without its debug records, which name files of the machine that traced it."""
+def described(path: Path, told: Mapping[str, str]) -> bytes:
+    """The same program with what it says of itself, and without its debug records, which name files of the machine that traced it."""
     saved = torch._C.PyTorchFileReader(str(path))
     target = io.BytesIO()
     writer = torch._C.PyTorchFileWriter(target)
@@ -81,6 +85,8 @@ def without_source_paths(path: Path) -> bytes:
         if not name.endswith(".debug_pkl") and name not in WRITERS_OWN:
             body = saved.get_record(name)
             writer.write_record(name, body, len(body))
+    body = json.dumps(dict(told), ensure_ascii=False, sort_keys=True).encode()
+    writer.write_record(f"extra/{IDENTITY}", body, len(body))
     writer.write_end_of_file()
     return target.getvalue()
 
