@@ -26,7 +26,6 @@ HERE = "export_worker.forecast"
 CHECKS: dict[ExportFormat, Check] = {
     ExportFormat.ONNX: Check(f"{HERE}.checks:converted"),
     ExportFormat.TORCHSCRIPT: Check(f"{HERE}.traces:scripted"),
-    ExportFormat.TFLITE: Check("export_worker.formats.tflite_foresight:foreseen"),
     ExportFormat.OPENVINO: Check(f"{HERE}.checks:read_by_openvino", ("openvino",)),
     ExportFormat.TENSORRT: Check(f"{HERE}.checks:parsed_by_tensorrt", ("tensorrt_rtx",)),
     ExportFormat.COREML: Check(f"{HERE}.traces:drafted", ("coremltools",)),

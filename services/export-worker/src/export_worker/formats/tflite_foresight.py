@@ -3,22 +3,16 @@
 litert_operators.txt holds the names that the pinned release lowers or takes apart; a test holds it to that release.
 """
 
-import copy
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from msgspec import structs
 from torch.export.graph_signature import InputKind
 
 from contracts.errors import Permanent
-from contracts.vocabulary import ExportFormat
-from export_worker.forecast.subject import Finding, Subject, Wish
-from export_worker.formats.graph import Embedding, dry_run
 from export_worker.frameworks.checkpoints import error_line
-from export_worker.rewrites.table import rewrite
 
 ENDLESS = frozenset({"cond", "while_loop", "scan", "map_impl"})
 """Higher-order operators: graphs within graphs."""
@@ -66,19 +60,6 @@ def lacking(graph: torch.nn.Module, example: torch.Tensor) -> tuple[Lacking, ...
         if operator := _missing(node):
             found.setdefault(operator, module_of(node))
     return tuple(Lacking(operator, module) for operator, module in found.items())
-
-
-def foreseen(subject: Subject, wish: Wish) -> Finding:
-    """A check of the preflight: the graph as the converter would see it; raises Permanent for what it would refuse."""
-    loaded = subject.work(wish).need_loaded()
-    module = copy.deepcopy(loaded.module)
-    rewrites = rewrite(module, ExportFormat.TFLITE)
-    embedding = Embedding(structs.replace(loaded, module=module), wish.options, ExportFormat.TFLITE)
-    example = embedding.example(loaded, wish.options.batch_size)
-    dry_run(embedding, example)
-    for operator, place in lacking(embedding.graph, example):
-        raise OperatorMissing(operator, place, "its converter does not know it")
-    return Finding(rewrites)
 
 
 def _fed(program: torch.export.ExportedProgram) -> Iterator[torch.fx.Node]:
