@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from export_worker.sandbox.messages import Done, Failed, parse
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".cache" / "zoo"
-PYTHONS = {"core": ROOT / ".venv" / "bin" / "python", "litert": ROOT / ".venv-litert" / "bin" / "python"}
+PYTHONS = {"core": Path(sys.executable), "litert": ROOT / ".venv-litert" / "bin" / "python"}
 ASKED: dict[ExportFormat, dict[str, object]] = {ExportFormat.TENSORRT: {"flavor": "rtx"}}
 """Options other than a format's own; Core ML's own is float16."""
 ONE = UUID(int=1)
