@@ -116,6 +116,9 @@ def test_a_perturbed_weight_is_found_by_its_layer(detector: Case, tmp_path: Path
     assert failed.value.operator == "model.model.4.cv1.conv"
 
 
+CONSTANT = b'<net><layers><layer type="Const" version="opset1"><data offset="8" size="%s"/></layer></layers></net>'
+
+
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
@@ -123,15 +126,34 @@ def test_a_perturbed_weight_is_found_by_its_layer(detector: Case, tmp_path: Path
         ({"model.xml": b"<net/>", "model.bin": b"", "../x": b""}, "holds"),
         ({"model.xml": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><net/>', "model.bin": b""}, "entities"),
         ({"model.xml": b'<net><layers><layer id="0" version="mine"/></layers></net>', "model.bin": b""}, "mine"),
+        ({"model.xml": b"<net><layers><layer\n version='mine'/></layers></net>", "model.bin": b""}, "mine"),
         ({"model.xml": b"no model", "model.bin": b""}, "no OpenVINO model"),
+        ({"model.xml": b"<net><layers></net>", "model.bin": b""}, "no XML"),
+        ({"model.xml": CONSTANT % b"8", "model.bin": bytes(15)}, "weights up to byte 16 of 15"),
+        ({"model.xml": CONSTANT % b"-8", "model.bin": bytes(15)}, "without a place"),
+        ({"model.xml": CONSTANT % b"18446744073709551615", "model.bin": bytes(15)}, "without a place"),
+        ({"model.xml": b"<net>" + bytes(openvino_guard.MAX_XML_BYTES), "model.bin": b""}, "claims"),
+        ({str(number): b"" for number in range(2000)}, "far more files"),
     ],
 )
 def test_a_strange_zip_is_refused(members: dict[str, bytes], reason: str, tmp_path: Path):
     path = tmp_path / "model.openvino.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            archive.writestr(name, data, zipfile.ZIP_DEFLATED)
     with pytest.raises(Permanent, match=reason):
+        openvino_guard.check(path)
+
+
+def test_a_member_that_cannot_be_inflated_is_refused(tmp_path: Path):
+    path = tmp_path / "model.openvino.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.xml", b"<net/>" * 50)
+        archive.writestr("model.bin", b"")
+    data = bytearray(path.read_bytes())
+    data[39] ^= 0xFF  # the first byte behind the entry's header and name
+    path.write_bytes(data)
+    with pytest.raises(Permanent, match="no sound zip"):
         openvino_guard.check(path)
 
 

@@ -11,15 +11,11 @@ from pathlib import Path
 
 from contracts.errors import Permanent
 from contracts.vocabulary import ExportFormat
+from servicekit.zips import require_short_directory
 
 MAX_BYTES = 16 << 30
 """Of all files of one model."""
-MAX_DIRECTORY_BYTES = 64 << 10
-"""Of a zip's list of files, which is read at once."""
 _COPY_BYTES = 1 << 20
-_END, _END64, _LOCATOR_BYTES = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), 20
-_TAIL_BYTES = _END64.size + _LOCATOR_BYTES + _END.size
-"""The end of a zip: the record of large archives, if it is one, where that lies, and the record of all archives."""
 _KINDS = 0o170000
 _PLAIN = (0, 0o100000)
 _PACKAGE = "model.mlpackage"
@@ -41,7 +37,7 @@ def unpack(export_format: ExportFormat, stored: Path, folder: Path, max_bytes: i
     Raises Permanent("packaging_failed") for a zip that is anything else than what the format's converter writes.
     """
     try:
-        _check_directory(stored)
+        require_short_directory(stored)
         with zipfile.ZipFile(stored) as archive:
             return _extracted(archive, ZIPPED[export_format], folder, max_bytes)
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -76,21 +72,9 @@ def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, limit:
             if copied > limit:
                 raise _refused("its files are larger than a model may be")
             writer.write(block)
+    if copied != entry.file_size:
+        raise _refused(f"{entry.filename} has {copied} bytes and claims {entry.file_size}")
     return copied
-
-
-def _check_directory(stored: Path) -> None:
-    """Raises Permanent where the list of files is longer than any of ours; zipfile reads all of it before it is asked."""
-    with stored.open("rb") as file:
-        file.seek(max(stored.stat().st_size - _TAIL_BYTES, 0))
-        tail = file.read().rjust(_TAIL_BYTES, b"\0")
-    *_, listed, _, comment = _END.unpack_from(tail, _TAIL_BYTES - _END.size)
-    if tail[-_END.size :][:4] != b"PK\x05\x06" or comment:
-        raise _refused("it is no zip, or has a comment")
-    if tail[_END64.size :][:4] == b"PK\x06\x07":
-        *_, listed, _ = _END64.unpack_from(tail)
-    if listed > MAX_DIRECTORY_BYTES:
-        raise _refused("it lists far more files than the format has")
 
 
 def _refused(reason: str) -> Permanent:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from export_worker.sandbox import zip_guard
+from export_worker.sandbox.zip_guard import Member
 
 PACKAGE = "model.mlpackage"
 SPECIFICATION = f"{PACKAGE}/Data/com.apple.CoreML/model.mlmodel"
@@ -77,8 +78,6 @@ def check(path: Path) -> None:
     """Raises Permanent("conversion_failed") naming what is wrong with the stored zip."""
 
     def specification(data: bytes) -> None:
-        if len(data) > MAX_SPECIFICATION_BYTES:
-            raise zip_guard.refused(path, f"its specification has {len(data)} bytes")
         walk = _Walk(path, data)
         try:
             walk.message("model", 0, len(data), 0)
@@ -88,8 +87,6 @@ def check(path: Path) -> None:
             raise zip_guard.refused(path, "it holds no operators of an ML program")
 
     def manifest(data: bytes) -> None:
-        if len(data) > MAX_MANIFEST_BYTES:
-            raise zip_guard.refused(path, f"its manifest has {len(data)} bytes")
         try:
             items = sorted(entry["path"] for entry in json.loads(data)["itemInfoEntries"].values())
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
@@ -97,7 +94,14 @@ def check(path: Path) -> None:
         if items != ["com.apple.CoreML/model.mlmodel", "com.apple.CoreML/weights"]:
             raise zip_guard.refused(path, f"its manifest lists {ascii(items)[:100]}")
 
-    zip_guard.check(path, {SPECIFICATION: specification, WEIGHTS: None, MANIFEST: manifest})
+    zip_guard.check(
+        path,
+        {
+            SPECIFICATION: Member(MAX_SPECIFICATION_BYTES, specification),
+            WEIGHTS: Member(),
+            MANIFEST: Member(MAX_MANIFEST_BYTES, manifest),
+        },
+    )
 
 
 class _Walk:
