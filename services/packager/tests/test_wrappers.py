@@ -1,14 +1,20 @@
 """The files below runtimes/ and what they need."""
 
 import ast
+import sys
+from enum import Enum
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import msgspec
+import numpy as np
 import pytest
 
 import processing
+from contracts.export_options import CoreMlOptions
 from contracts.vocabulary import ExportFormat, Kernel
 from packager import wrappers
+from packager.runtimes.python import model_backends
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,8 +29,6 @@ def test_processing_is_shipped_verbatim():
 
 def test_shipped_code_imports_only_what_the_requirements_name():
     allowed = {"numpy", "cv2", "PIL", "onnxruntime", "torch", "processing", "model_wrapper", "model_backends"}
-    import sys
-
     for name, data in wrappers.python_files().items():
         for node in ast.walk(ast.parse(data)):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -50,6 +54,7 @@ def test_pins_are_those_of_the_project():
         (ExportFormat.OPENVINO, Kernel.PIL_BILINEAR, {"numpy", "pillow", "openvino"}),
         (ExportFormat.TFLITE, Kernel.PIL_BILINEAR, {"numpy", "pillow", "ai-edge-litert"}),
         (ExportFormat.COREML, Kernel.PIL_BILINEAR, {"numpy", "pillow", "coremltools"}),
+        (ExportFormat.COREML, Kernel.CV2_LINEAR_U8, {"numpy", "opencv-python-headless", "pillow", "coremltools"}),
     ],
 )
 def test_requirements_are_what_this_model_needs(artefact, export_format, kernel, expected):
@@ -86,3 +91,35 @@ def test_every_format_has_a_runtime_and_a_backend():
     for export_format in ExportFormat:
         assert wrappers.RUNTIMES[export_format]
         assert f'"{export_format}": ' in table
+
+
+class CoreMlTools:
+    """Stands for coremltools on macOS: it knows the names of the processors, and what it was asked."""
+
+    ComputeUnit = Enum("ComputeUnit", ["ALL", "CPU_AND_GPU", "CPU_ONLY", "CPU_AND_NE"])
+
+    def __init__(self) -> None:
+        self.models, self.asked = self, []
+
+    def MLModel(self, path, compute_units):  # noqa: N802  (coremltools calls it so)
+        self.asked.append(compute_units.name)
+        return self
+
+    def predict(self, inputs):
+        self.asked.append(inputs["images"])
+        return {"scores": np.zeros((1, 2), np.float32)}
+
+
+@pytest.mark.parametrize("units", get_args(get_type_hints(CoreMlOptions)["compute_units"]))
+def test_core_ml_runs_on_the_processors_that_the_export_asked_for(monkeypatch, tmp_path, units):
+    tools = CoreMlTools()
+    monkeypatch.setitem(sys.modules, "coremltools", tools)
+    monkeypatch.setattr(model_backends.platform, "system", lambda: "Darwin")
+    facts = model_backends.Facts("images", ("scores",), {"compute_units": units})
+    run = model_backends.core_ml(tmp_path, facts)
+    pixels, planes = np.full((1, 4, 6, 3), 7, np.uint8), np.zeros((1, 3, 4, 6), np.float32)
+    assert run(pixels)["scores"].shape == run(planes)["scores"].shape == (1, 2)
+    name, picture, tensor = tools.asked
+    assert name == units.upper()
+    assert (picture.size, picture.mode) == ((6, 4), "RGB")
+    assert tensor is planes

@@ -29,10 +29,10 @@ RUNTIMES: dict[ExportFormat, tuple[str, ...]] = {
     ExportFormat.TORCHSCRIPT: ("torch",),
     ExportFormat.OPENVINO: ("openvino",),
     ExportFormat.TFLITE: ("ai-edge-litert",),
-    ExportFormat.COREML: ("coremltools",),
+    ExportFormat.COREML: ("coremltools", "pillow"),
     ExportFormat.TENSORRT: ("tensorrt", "cuda-bindings"),
 }
-"""What runs a format; an engine of TensorRT's flavour rtx has its own runtime."""
+"""What runs a format; an engine of TensorRT's flavour rtx has its own runtime, and Core ML takes pixels as Pillow's pictures."""
 _NOTES = {
     "coremltools": "# runs models on macOS alone",
     "tensorrt": "# engines run with the release that built them; NVIDIA's own index has it",
@@ -53,7 +53,7 @@ def requirements(metadata: ModelMetadata) -> str:
     """requirements.txt for this model: numpy, the runtime of its format, and the library that its kernel is named after."""
     kernel = metadata.preprocessing.resize.kernel
     imaging = "opencv-python-headless" if kernel is Kernel.CV2_LINEAR_U8 else "pillow"
-    names = ["numpy", imaging, *_runtimes(metadata)]
+    names = dict.fromkeys(("numpy", imaging, *_runtimes(metadata)))
     lines = [f"{name}{_release(name, metadata)}  {_NOTES.get(name, '')}".rstrip() for name in names]
     return "\n".join(["# Python 3.11 or newer", *lines, ""])
 

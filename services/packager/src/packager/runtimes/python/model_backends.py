@@ -89,9 +89,14 @@ def core_ml(model: Path, facts: Facts) -> Run:
     if platform.system() != "Darwin":
         raise BackendError("a Core ML model runs on macOS and iOS; this machine has neither")
     tools = needed("coremltools")
-    units = tools.ComputeUnit[str(facts.options.get("compute_units", "ALL"))]
+    units = tools.ComputeUnit[str(facts.options.get("compute_units", "all")).upper()]
     loaded = tools.models.MLModel(str(model), compute_units=units)
-    return lambda tensor: picked(facts.output_names, loaded.predict({facts.input_name: tensor}))
+    return lambda tensor: picked(facts.output_names, loaded.predict({facts.input_name: _as_core_ml_takes(tensor)}))
+
+
+def _as_core_ml_takes(tensor: Array) -> Any:
+    """Pixels as a picture, which is what a model that embeds its preprocessing takes; any other tensor as it is."""
+    return needed("PIL.Image").fromarray(tensor[0]) if tensor.dtype == np.uint8 else tensor
 
 
 def tensor_rt(model: Path, facts: Facts) -> Run:
