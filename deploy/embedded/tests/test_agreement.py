@@ -1,7 +1,7 @@
 import pytest
 from demo.agreement import iou, rows
 
-from modelport.models import Prediction
+from modelport.predictions import Prediction
 
 
 def found(
