@@ -3,14 +3,19 @@
 import importlib
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from contracts.errors import Permanent
-from contracts.vocabulary import Precision, Proof
+from contracts.vocabulary import ExportFormat, Precision, Proof
 from export_worker.formats import onnx2tensorrt
+from export_worker.loaded import Artefact
 from export_worker.parity.verify import verify
+from export_worker.runtimes import tensorrt
+from export_worker.runtimes.tensorrt import Unexecuted
 
 from .exporting import Case, Exported, export, until
 
@@ -59,6 +64,44 @@ def test_an_onnx_model_that_differs_from_its_source_leaves_no_engine(classifier:
     with pytest.raises(Permanent) as refused:
         verify(work)
     assert refused.value.code == "parity_failed"
+
+
+def test_no_batch_is_larger_than_the_engines_profile(classifier: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given: list[int] = []
+    run = Unexecuted.__call__
+
+    def seen(self: Unexecuted, tensor: np.ndarray) -> list[np.ndarray]:
+        given.append(len(tensor))
+        return run(self, tensor)
+
+    monkeypatch.setattr(Unexecuted, "__call__", seen)
+    verify(until("convert", tmp_path, classifier, "tensorrt", {**RTX, "max_batch_size": 2}))
+    assert max(given) == 2
+
+
+@pytest.mark.parametrize(("capability", "can"), [((8, 9), True), ((9, 0), False)])
+def test_an_engine_for_other_gpus_is_not_executed_on_this_one(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], can: bool
+):
+    """An engine built ahead of time, on a worker whose GPU is none of those that it was built for."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
+    monkeypatch.setattr(tensorrt, "EngineRuntime", lambda artefact: "executed")
+    metadata = exported.metadata
+    artefact = Artefact(
+        path=exported.model,
+        export_format=ExportFormat.TENSORRT,
+        graph=torch.nn.Identity(),
+        preprocessing=metadata.preprocessing,
+        postprocessing=metadata.postprocessing,
+        input_spec=metadata.input_spec,
+        output_specs=tuple(metadata.output_spec.values()),
+        toolchain=metadata.provenance.toolchain,
+        dynamic_batch=True,
+        dynamic_size=False,
+        intermediate=exported.folder / "tmp" / "model.onnx",
+    )
+    assert (tensorrt.open_artefact(artefact) == "executed") is can
 
 
 def test_a_node_that_the_parser_lacks_is_named(tmp_path: Path):

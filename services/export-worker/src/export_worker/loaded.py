@@ -109,6 +109,8 @@ class Artefact(Struct, frozen=True, kw_only=True):
     dynamic_size: bool
     batch: int = 1
     """How many pictures the artefact takes at once where the batch is fixed."""
+    max_batch: int | None = None
+    """The most that it takes at once where the batch is dynamic; None for any number."""
     precision: Precision = Precision.FP32
     route: tuple[str, ...] = ()
     rewrites: tuple[str, ...] = ()

@@ -73,6 +73,7 @@ def convert(work: Work) -> Work:
         intermediate=onnx.path,
         toolchain={**onnx.toolchain, flavor.module: trt.__version__},
         precision=arithmetic,
+        max_batch=options.max_batch_size,
         route=(*onnx.route, "tensorrt"),
         portability=f"{flavor.title} {trt.__version__} alone, Linux x86-64, {targets}",
     )

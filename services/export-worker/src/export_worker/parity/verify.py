@@ -187,14 +187,15 @@ def _input_report(index: int, trial: Trial, candidate: Candidate, comparison: Co
 def _batch_difference(
     candidate: Candidate, trials: Sequence[Trial], comparison: Comparison, choices: Choices
 ) -> float | None:
-    """Three pictures in one batch against the source: an exporter that froze the batch shows here."""
+    """Three pictures in one batch (fewer where it takes no three) against the source: an exporter that froze the batch shows here."""
     if not candidate.artefact.dynamic_batch:
         return None
-    together = candidate.runtime(np.concatenate([trial.tensor for trial in trials[:BATCH]]))
-    if any(one.shape[0] != BATCH for one in together):
+    some = trials[: min(BATCH, candidate.artefact.max_batch or BATCH)]
+    together = candidate.runtime(np.concatenate([trial.tensor for trial in some]))
+    if any(one.shape[0] != len(some) for one in together):
         return float("inf")
     worst = 0.0
-    for i, trial in enumerate(trials[:BATCH]):
+    for i, trial in enumerate(some):
         made = [one[i : i + 1] for one in together]
         source = choices.settle(trial.picture, trial.source, made)
         expected = trial.expected if source is trial.source else candidate.expected(source.outputs)

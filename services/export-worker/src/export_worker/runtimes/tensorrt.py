@@ -6,8 +6,11 @@ from typing import Any
 import torch
 
 from contracts.vocabulary import Proof
+from export_worker.formats.onnx2tensorrt import AHEAD_OF_TIME, FLAVORS
 from export_worker.loaded import Array, Artefact, Runtime
 from export_worker.runtimes.onnx import OnnxRuntime
+
+RTX = FLAVORS["rtx"].module
 
 
 class Unexecuted(OnnxRuntime):
@@ -28,7 +31,7 @@ class EngineRuntime:
     proof = Proof.VERIFIED
 
     def __init__(self, artefact: Artefact) -> None:
-        module = "tensorrt_rtx" if "tensorrt_rtx" in artefact.toolchain else "tensorrt"
+        module = RTX if RTX in artefact.toolchain else "tensorrt"
         trt = importlib.import_module(module)
         self.runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         self.engine = self.runtime.deserialize_cuda_engine(artefact.path.read_bytes())
@@ -41,7 +44,8 @@ class EngineRuntime:
 
     def __call__(self, tensor: Array) -> list[Array]:
         given = torch.from_numpy(tensor.copy()).cuda()
-        self.context.set_input_shape(self.input, tuple(given.shape))
+        if not self.context.set_input_shape(self.input, tuple(given.shape)):
+            raise RuntimeError(f"the engine takes no input of {list(given.shape)}")
         made: list[Any] = []
         for name in self.outputs:
             answer = torch.empty(tuple(self.context.get_tensor_shape(name)), dtype=torch.float32, device="cuda")
@@ -56,4 +60,10 @@ class EngineRuntime:
 
 def open_artefact(artefact: Artefact) -> Runtime:
     """The engine where a GPU can execute it."""
-    return EngineRuntime(artefact) if torch.cuda.is_available() else Unexecuted(artefact)
+    return EngineRuntime(artefact) if torch.cuda.is_available() and _is_for_this_gpu(artefact) else Unexecuted(artefact)
+
+
+def _is_for_this_gpu(artefact: Artefact) -> bool:
+    """Engines built ahead of time are for some generations of GPUs alone, which need not be the worker's own."""
+    major, minor = torch.cuda.get_device_capability()
+    return RTX not in artefact.toolchain or f"SM{major}{minor}" in AHEAD_OF_TIME
