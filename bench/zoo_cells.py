@@ -1,5 +1,6 @@
 """One cell of the zoo: a checkpoint made, looked at by the preflight's analysis, exported by the worker's child, and told as a record."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -83,7 +84,7 @@ class Crew:
         return msgspec.json.decode(line, type=Ended)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HOME": str(WORK)}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         return subprocess.Popen(
             [str(PYTHONS[self._name]), "-m", "bench.zoo_crew", self._name], cwd=ROOT, env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

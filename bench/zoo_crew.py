@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
         importlib.import_module(name)
     for loader in registry.LOADERS.values():
         registry.resolve(loader)
-    registry.resolve(registry.VERIFIER)
+    registry.resolve(registry.WARMER)()
+    registry.resolve(registry.FORECASTER)
     protocol = child.own_stdout()
     for line in sys.stdin:
         errand = msgspec.json.decode(line, type=Errand)
