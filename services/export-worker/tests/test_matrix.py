@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from contracts.errors import Permanent
 from contracts.vocabulary import ExportFormat, Precision, Proof, TaskType
 from export_worker import registry
 from export_worker.loaded import Artefact
@@ -24,6 +25,7 @@ from samples.overlaps import Prediction
 from samples.recipes import RECIPES
 from samples.scenes import Scene
 
+from . import litert
 from .exporting import Case, Exported, export
 from .packaged import Wrappers, unpacked
 
@@ -130,6 +132,33 @@ def test_a_packaged_model_is_as_good_as_its_source(
         answers = iter(wrappers.predict(unpacked(made), pictures(name)))
         measured = METRICS[RECIPES[name].task_type](lambda picture: next(answers), pictures(name))
     assert abs(measured - at_source(name)) <= ALLOWED[precision]
+
+
+@pytest.fixture(scope="module")
+def on_litert(sample: Samples, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported | Permanent]:
+    """All samples exported in one process, as importing LiteRT takes long."""
+    return litert.export_all(tmp_path_factory.mktemp("litert"), {name: (Case.of(sample(name)), {}) for name in RECIPES})
+
+
+@pytest.fixture(scope="module")
+def litert_wrappers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrappers]:
+    with Wrappers(str(litert.PYTHON), tmp_path_factory.mktemp("wrappers")) as process:
+        yield process
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_packaged_litert_model_is_as_good_as_its_source(
+    name: str,
+    at_source: Callable[[str], float],
+    litert_wrappers: Wrappers,
+    on_litert: dict[str, Exported | Permanent],
+) -> None:
+    made = on_litert[name]
+    assert isinstance(made, Exported), made
+    assert made.metadata.parity.proof is Proof.VERIFIED
+    answers = iter(litert_wrappers.predict(unpacked(made), pictures(name)))
+    measured = METRICS[RECIPES[name].task_type](lambda picture: next(answers), pictures(name))
+    assert abs(measured - at_source(name)) <= ALLOWED[Precision.FP32]
 
 
 @pytest.mark.parametrize("name", RECIPES)
