@@ -50,6 +50,7 @@ STATIC = {"quantization": {"method": "static", "calibration_dataset_id": "8d5e1f
         ({"task": T.IMAGE_CLASSIFICATION, "raw": {"embed_nms": True}}, "export_config.embed_nms"),
         ({"export_format": X.TORCHSCRIPT, "raw": {"optimize_for_mobile": True}}, "export_config.optimize_for_mobile"),
         ({"export_format": X.TFLITE, "raw": {"supported_ops": ["SELECT_TF_OPS"]}}, "export_config.supported_ops"),
+        ({"export_format": X.TENSORRT, "raw": {"batch_size": 9, "max_batch_size": 8}}, "export_config.batch_size"),
         ({"export_format": X.COREML, "raw": {"embed_nms": True}}, "export_config.embed_nms"),
         ({"rest": (parse_optimization(STATIC), NONE[1])}, "optimization_config.quantization.static"),
         ({"rest": (NONE[0], parse_validation({"enabled": True}))}, "validation_config.enabled"),

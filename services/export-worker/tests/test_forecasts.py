@@ -8,15 +8,16 @@ import pytest
 
 from contracts.errors import ErrorInfo, Permanent
 from contracts.export_options import CoreMlOptions, OnnxOptions, TfliteOptions
+from contracts.precision import PRECISIONS
 from contracts.preflight import Forecast
-from contracts.vocabulary import ExportFormat
+from contracts.vocabulary import ExportFormat, Precision
 from export_worker.forecast.found import FILE, Foreseen
 from export_worker.sandbox import forecasts
 from export_worker.sandbox.job_dir import JobDir
 
 X = ExportFormat
 WISHES = (OnnxOptions(), CoreMlOptions(), TfliteOptions())
-GOOD = Forecast(format=X.ONNX, supported=True, route=("torch", "onnx"))
+GOOD = Forecast(format=X.ONNX, supported=True, route=("torch", "onnx"), precisions=PRECISIONS[X.ONNX])
 CRASH = ErrorInfo(code="step_crashed", message="It was ended by SIGSEGV.", hint="Read the log.")
 
 
@@ -32,12 +33,19 @@ def left(job: JobDir, *found: Forecast, looks_at: X | None = None) -> None:
 
 def test_a_step_knows_neither_who_is_alive_nor_codes_of_others(job: JobDir) -> None:
     forged = Forecast(
-        format=X.COREML, supported=True, code="quota_exceeded", available=False, waits_for="me", expected_seconds=1.0
+        format=X.COREML,
+        supported=True,
+        code="quota_exceeded",
+        precisions=(Precision.FP16,) * 9000,
+        available=False,
+        waits_for="me",
+        expected_seconds=1.0,
     )
     left(job, GOOD, forged, msgspec.structs.replace(GOOD, format=X.TFLITE))
     first, second, _ = forecasts.collect(job, WISHES)
     assert first == GOOD
     assert (second.supported, second.code) == (False, "conversion_failed")
+    assert second.precisions == PRECISIONS[X.COREML]
     assert (second.available, second.waits_for, second.expected_seconds) == (True, "", None)
 
 

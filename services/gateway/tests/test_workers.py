@@ -3,7 +3,7 @@
 import pytest
 from msgspec import structs
 
-from contracts.capabilities import Availability, WorkerAnnouncement
+from contracts.capabilities import OTHER_POOL, Availability, WorkerAnnouncement
 from contracts.vocabulary import ExportFormat, ExportRoute, Framework
 from gateway.workers import availability, waits_for
 
@@ -81,3 +81,16 @@ def test_a_job_waits_while_every_worker_that_could_take_it_is_busy() -> None:
 @pytest.mark.parametrize("route", ExportRoute)
 def test_every_route_is_waited_for_by_name(route: ExportRoute) -> None:
     assert waits_for([worker("a", {}, {})], Framework.TIMM, route).endswith("; a: it does not load timm")
+
+
+def test_workers_of_other_pools_are_not_spoken_of() -> None:
+    elsewhere = Availability(available=False, reason=OTHER_POOL)
+    others = [worker(name, {ExportFormat.TFLITE: elsewhere}, {}) for name in "ab"]
+    wanted = "a worker that makes tflite from timm models"
+    nobody = "none of the workers that are running is there for it"
+    assert waits_for(others, Framework.TIMM, ExportRoute.TFLITE) == f"{wanted}; {nobody}"
+    assert availability(others, Framework.TIMM, ExportFormat.TFLITE).reason == nobody
+    pool = [*others, *(worker(name, {ExportFormat.TFLITE: NO}, TIMM) for name in "cdefg")]
+    told = "c, d, e and 2 more: its toolchain is missing"
+    assert waits_for(pool, Framework.TIMM, ExportRoute.TFLITE) == f"{wanted}; {told}"
+    assert availability(pool, Framework.TIMM, ExportFormat.TFLITE).reason == "c: its toolchain is missing"

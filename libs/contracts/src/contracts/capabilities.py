@@ -6,7 +6,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from contracts.errors import FieldError, Permanent
-from contracts.export_options import ExportOptions, TfliteOptions, TorchScriptOptions
+from contracts.export_options import ExportOptions, TensorRtOptions, TfliteOptions, TorchScriptOptions
 from contracts.optimization import OptimizationConfig, ValidationConfig
 from contracts.precision import PRECISIONS, precision
 from contracts.vocabulary import DeploymentType, ExportFormat, Framework, Precision, Proof, Quality, TaskType
@@ -40,6 +40,10 @@ class Availability(Struct, frozen=True, kw_only=True):
     reason: str = ""
     flavors: dict[str, str] = {}
     """Of a format with flavours (TensorRT): flavour -> why it cannot be made, empty where it can; one is enough to be available."""
+
+
+OTHER_POOL = "this worker's pool does not take it"
+"""The reason of a worker that is there for other formats, whatever is installed on it."""
 
 
 class WorkerAnnouncement(Struct, frozen=True, kw_only=True):
@@ -196,6 +200,12 @@ REFUSALS: tuple[Refusal, ...] = (
         lambda o: isinstance(o, TfliteOptions) and "SELECT_TF_OPS" in o.supported_ops,
         "models are converted without TensorFlow, into LiteRT's own operators alone, so none could come from SELECT_TF_OPS",
         ("TFLITE_BUILTINS",),
+    ),
+    Refusal(
+        "export_config.batch_size",
+        lambda o: isinstance(o, TensorRtOptions) and o.batch_size > o.max_batch_size,
+        "the engine takes no more pictures at once than export_config.max_batch_size says",
+        ("at most max_batch_size",),
     ),
 )
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 import nats.errors
 
-from contracts.capabilities import Availability, WorkerAnnouncement
+from contracts.capabilities import OTHER_POOL, Availability, WorkerAnnouncement
 from contracts.export_options import FLAVOR_ROUTES
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, ExportRoute, Framework
@@ -64,7 +64,7 @@ def probe(
 
     def of_format(name: ExportFormat) -> Availability:
         if name not in formats:
-            return Availability(available=False, reason="this worker's pool does not take it")
+            return Availability(available=False, reason=OTHER_POOL)
         if not registry.route(name) or name not in registry.RUNTIMES:
             return Availability(available=False, reason=f"export to {name} is not available in this release")
         found = availability(name)

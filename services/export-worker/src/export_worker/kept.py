@@ -1,13 +1,11 @@
 """What was foreseen of a checkpoint, kept in the store for the same user's next preflight: results, never code.
 
 A result is found again by everything that it depends on: the checkpoint's bytes (as the store tells them apart), the questions, the
-toolchain and this release's own source. The user's id is part of the key, so that nobody finds what was kept for somebody else.
+toolchain and this release's own sources. The user's id is part of the key, so that nobody finds what was kept for somebody else.
 """
 
 import hashlib
 import logging
-from importlib.resources import files
-from pathlib import Path
 
 import msgspec
 
@@ -15,6 +13,7 @@ from contracts.errors import ModelportError, Permanent
 from contracts.events import PreflightAnsweredV1, PreflightRequestedV1
 from export_worker.announce import versions
 from export_worker.fetch import objects_of
+from export_worker.reuse import code_digest
 from export_worker.settings import WorkerSettings
 from servicekit.objects import ObjectStore
 
@@ -23,13 +22,9 @@ _log = logging.getLogger(__name__)
 
 
 def toolchain_digest(worker: WorkerSettings) -> str:
-    """Of the versions of all packages that convert, of this service's own source, and of the limits that decide what fits."""
-    digest = hashlib.sha256(msgspec.json.encode([versions(), worker.step_memory_mib], order="sorted"))
-    root = Path(str(files("export_worker")))
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """Of the versions of all packages that convert, of our own sources, and of the limits that decide what fits."""
+    parts = [versions(), code_digest(), worker.step_memory_mib]
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
 async def digest(store: ObjectStore, event: PreflightRequestedV1, toolchain: str) -> str:

@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from contracts.vocabulary import ExportStatus
 
-EXPORTS, UPLOADS, TRITON, PREFLIGHTS = "exports/", "uploads/", "triton-models/", "preflights/"
+EXPORTS, UPLOADS, TRITON = "exports/", "uploads/", "triton-models/"
+KEPT = ("preflights/", "kept-exports/")
+"""Answers to questions that were asked before; they are made again where they are still wanted."""
 ATTEMPTS = "attempts"
 
 
@@ -63,8 +65,8 @@ def is_unowned(found: Found, known: Known, ages: Ages) -> bool:
     age = ages.now - found.modified
     if found.key.startswith(UPLOADS):
         return age > ages.upload_keep + ages.grace and not _is_registered(found.key, known.checkpoints)
-    if found.key.startswith(PREFLIGHTS):
-        return age > ages.upload_keep  # made again at once where it is still wanted
+    if found.key.startswith(KEPT):
+        return age > ages.upload_keep
     owner = owner_of(found.key)
     if owner is None or age <= ages.grace:
         return False

@@ -4,7 +4,7 @@ import nats.errors
 import nats.js.errors
 from msgspec import MsgspecError, json
 
-from contracts.capabilities import Availability, WorkerAnnouncement, capability
+from contracts.capabilities import OTHER_POOL, Availability, WorkerAnnouncement, capability
 from contracts.export_options import FLAVOR_ROUTES
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, ExportRoute, Framework
@@ -12,6 +12,9 @@ from servicekit.bus import Bus
 
 TTL_S = 45.0
 NOBODY = "no worker is running"
+NONE_OF_IT = "none of the workers that are running is there for it"
+NAMED = 3
+"""So many workers are named at most where many are in the same way."""
 FLAVORS = {route: flavor for flavor, route in FLAVOR_ROUTES.items()}
 WANTED = {
     ExportRoute.TENSORRT: "a worker with an NVIDIA GPU and TensorRT",
@@ -64,11 +67,11 @@ def availability(workers: list[WorkerAnnouncement], framework: Framework, export
         needed = _needed(worker, framework, export_format)
         faults = [f"{worker.worker_id}: {part.reason}" for part in needed if not part.available]
         available = available or not faults
-        reasons += faults
+        reasons += faults if needed[1].reason != OTHER_POOL else []
         for name, why in needed[1].flavors.items():
             told = faults[0] if faults else why and f"{worker.worker_id}: {why}"
             flavors[name] = flavors.get(name, told) and told
-    reason = "" if available else reasons[0] if reasons else NOBODY
+    reason = "" if available else reasons[0] if reasons else NONE_OF_IT if workers else NOBODY
     return Availability(available=available, reason=reason, flavors=flavors)
 
 
@@ -83,10 +86,24 @@ def waits_for(workers: list[WorkerAnnouncement], framework: Framework, route: Ex
     if any(worker.busy < worker.slots for worker in able):
         return ""
     if able:
-        return f"a free worker: those that can take it are busy ({', '.join(worker.worker_id for worker in able)})"
+        return f"a free worker: those that can take it are busy ({_named([worker.worker_id for worker in able])})"
     wanted = WANTED.get(route, f"a worker that makes {route} from {framework} models")
-    faults = [f"{worker.worker_id}: {_fault(worker, framework, route)}" for worker in workers]
-    return f"{wanted}; {'; '.join(faults) or NOBODY}"
+    return f"{wanted}; {_reasons(workers, framework, route)}"
+
+
+def _reasons(workers: list[WorkerAnnouncement], framework: Framework, route: ExportRoute) -> str:
+    """Why those that are there for this route cannot take it, each reason once; other pools are not spoken of."""
+    faults: dict[str, list[str]] = {}
+    for worker in workers:
+        if (fault := _fault(worker, framework, route)) != OTHER_POOL:
+            faults.setdefault(fault, []).append(worker.worker_id)
+    told = "; ".join(f"{_named(ids)}: {fault}" for fault, ids in faults.items())
+    return told or (NONE_OF_IT if workers else NOBODY)
+
+
+def _named(ids: list[str]) -> str:
+    more = len(ids) - NAMED
+    return ", ".join(ids[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _needed(
@@ -101,5 +118,7 @@ def _fault(worker: WorkerAnnouncement, framework: Framework, route: ExportRoute)
     """Why a worker cannot take a job of this route; empty where it can."""
     flavor = FLAVORS.get(route, "")
     loads, makes = _needed(worker, framework, ExportFormat.TENSORRT if flavor else ExportFormat(str(route)))
+    if makes.reason == OTHER_POOL:
+        return OTHER_POOL
     faults = [part.reason for part in (loads, makes) if not part.available]
     return faults[0] if faults else makes.flavors.get(flavor, "")

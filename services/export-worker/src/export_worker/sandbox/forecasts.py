@@ -67,6 +67,14 @@ def _read(job: JobDir) -> Foreseen:
 
 
 def _checked(forecast: Forecast) -> Forecast:
-    """Only codes that a step may know; whether a worker is alive is not its to say."""
+    """Only codes that a step may know; what the format has, and whether a worker is alive, is not its to say."""
     code = forecast.code if not forecast.code or forecast.code in STEP_CODES else "conversion_failed"
-    return structs.replace(forecast, code=code, supported=not code, available=True, waits_for="", expected_seconds=None)
+    return structs.replace(
+        forecast,
+        code=code,
+        supported=not code,
+        precisions=PRECISIONS[forecast.format],
+        available=True,
+        waits_for="",
+        expected_seconds=None,
+    )
