@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from contracts import keys
-from contracts.subjects import LEASES
+from contracts.subjects import LEASES, preflight_lease
 from contracts.vocabulary import ExportStatus
 from gateway.sweep import Ages, EndedJob, Found, Known, is_expired_upload, is_unowned
 from gateway.sweeper import Sweeper
@@ -89,7 +89,7 @@ async def test_a_real_bucket_keeps_what_somebody_owns(gateway: Gateway) -> None:
         await store.put_bytes(key, b"x")
     await store.client.create_multipart_upload(Bucket=store.bucket, Key=f"exports/{uuid4()}/broken-off")
     leases = Leases(gateway.parts.bus)
-    for job_id in (done["id"], running["id"]):
+    for job_id in (done["id"], running["id"], preflight_lease(uuid4())):
         lease = await leases.take(job_id, "worker")
         assert isinstance(lease, Lease)
         await lease.complete()
@@ -101,6 +101,6 @@ async def test_a_real_bucket_keeps_what_somebody_owns(gateway: Gateway) -> None:
     assert await sweeper.objects() >= 4
     assert {key: await store.exists(key) for key in objects} == objects
     assert await sweeper.broken_uploads() >= 1
-    assert await sweeper.leases() == 1
+    assert await sweeper.leases() == 2
     assert set(await (await gateway.parts.bus.kv(LEASES)).keys()) == {running["id"]}
     assert await store.exists(parse_uri(training["checkpoint_path"], store.bucket)), "uploads that are registered stay"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -19,6 +20,7 @@ from servicekit import leftovers
 from servicekit.leases import LeaseRecord
 from servicekit.uris import uri
 
+PREFLIGHT = "preflight."
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +70,7 @@ class Sweeper:
         return await leftovers.abort_uploads(self._parts.objects, before)
 
     async def leases(self) -> int:
-        """Forget the leases of jobs that ended so long ago that nothing on the bus speaks of them."""
+        """Forget the leases of jobs that ended, and of preflights that were asked, so long ago that nothing on the bus speaks of them."""
         bucket = await self._parts.bus.kv(LEASES)
         try:
             keys = await bucket.keys()
@@ -78,15 +80,23 @@ class Sweeper:
         keep = timedelta(seconds=self._parts.settings.lease_keep_s)
         over = await owners.ended(self._parts.pool, list(set(named.values())), keep)
         removed = 0
-        for key in [key for key, job in named.items() if job in over]:
+        for key in keys:
+            if named.get(key) not in over and not key.startswith(PREFLIGHT):
+                continue
             try:
                 entry = await bucket.get(key)
-                if json.decode(entry.value or b"", type=LeaseRecord).state != "running":
+                if self._is_over(key, json.decode(entry.value or b"", type=LeaseRecord)):
                     await bucket.purge(key)
                     removed += 1
             except (nats.js.errors.NotFoundError, MsgspecError):
                 continue
         return removed
+
+    def _is_over(self, key: str, record: LeaseRecord) -> bool:
+        """A preflight has no row for long; it is answered or given up within minutes."""
+        if key.startswith(PREFLIGHT):
+            return time.time() - record.heartbeat > self._parts.settings.sweep_grace_s
+        return record.state != "running"
 
     async def _known(self, keys: list[str]) -> Known:
         ids = list({owner for key in keys if (owner := owner_of(key)) is not None})
