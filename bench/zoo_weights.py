@@ -10,7 +10,7 @@ import torch
 
 FAINT = 0.5
 """Of a linear layer's answer for each unit of its input: transformers begin below it, and then answer everything alike."""
-LOUDEST = 10.0
+LOUDEST = 4.0
 """By how much a last layer is made louder at most: what answers all queries alike must not be blown up to rounding errors."""
 SHARE = 0.02
 """Of all places or queries whose score is made to pass the default threshold."""
@@ -71,17 +71,15 @@ def awaken_yolo(model: torch.nn.Module, side: int) -> torch.nn.Module:
 
 
 def awaken_queries(model: torch.nn.Module, side: int, loud: float = 3.0) -> torch.nn.Module:
-    """Of a detector with queries: scores and boxes that differ from query to query."""
+    """Of a detector with queries: scores that differ from query to query."""
     awaken(model)
     for name, part in model.named_modules():
-        if not isinstance(part, torch.nn.Linear) or not re.search(r"class|score|bbox", name):
+        if not isinstance(part, torch.nn.Linear) or not re.search(r"class|score", name):
             continue
         if answers := _answers(model, part, side):
             spread = answers[0].std(dim=1).mean().clamp_min(1e-4)
-            is_score = re.search(r"class|score", name) is not None
-            part.weight.mul_(min(float((loud if is_score else 1.5) / spread), LOUDEST))
-            if is_score:
-                part.bias.sub_(_answers(model, part, side)[0].mean(dim=1))
+            part.weight.mul_(min(float(loud / spread), LOUDEST))
+            part.bias.sub_(_answers(model, part, side)[0].mean(dim=1))
     return model
 
 
