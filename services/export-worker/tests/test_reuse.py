@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
@@ -9,9 +10,10 @@ import pytest
 
 from contracts.events import ExportFailedV1, ExportRequestedV1, ModelExportedV1
 from contracts.execution import ExportRun
-from contracts.export_options import OnnxOptions
+from contracts.export_options import OnnxOptions, TensorRtOptions
 from export_worker import reuse
 from export_worker.run import Exit
+from export_worker.toolchains import nvidia_gpus
 from servicekit.leases import Lease, Leases
 
 from .floor import CHECKPOINT, FAKE_RUN, Floor
@@ -92,10 +94,26 @@ async def test_reuse_can_be_switched_off(floor: Floor) -> None:
     assert isinstance(await floor.end(request.job_id), ExportFailedV1)
 
 
+BASE = ExportRequestedV1(
+    job_id=uuid4(), user_id=uuid4(), training_job_id=uuid4(), version=1, framework="timm", task_type="image_classification",
+    model_name="m", checkpoint_path="s3://b/x", checkpoint_max_bytes=1, export_format="onnx", options=OnnxOptions(),
+)  # fmt: skip
+
+
 def test_the_place_depends_on_nothing_that_names_the_job() -> None:
-    base = ExportRequestedV1(
-        job_id=uuid4(), user_id=uuid4(), training_job_id=uuid4(), version=1, framework="timm", task_type="image_classification",
-        model_name="m", checkpoint_path="s3://b/x", checkpoint_max_bytes=1, export_format="onnx", options=OnnxOptions(),
-    )  # fmt: skip
-    other = msgspec.structs.replace(base, job_id=uuid4(), version=2, checkpoint_path="s3://b/y", timeout_s=3)
-    assert reuse.key(base, "a") == reuse.key(other, "a") != reuse.key(base, "b")
+    other = msgspec.structs.replace(BASE, job_id=uuid4(), version=2, checkpoint_path="s3://b/y", timeout_s=3)
+    assert reuse.key(BASE, "a") == reuse.key(other, "a") != reuse.key(BASE, "b")
+
+
+def test_an_engine_is_kept_for_the_gpu_that_it_was_built_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def places(model: str) -> list[str]:
+        gpu = tmp_path / model / "0000:01:00.0"
+        gpu.mkdir(parents=True)
+        (gpu / "information").write_text(f"Model: \t {model}\nIRQ:   \t 7\n")
+        monkeypatch.setattr(reuse, "nvidia_gpus", lambda: nvidia_gpus(tmp_path / model))
+        asked = (TensorRtOptions(), TensorRtOptions(flavor="rtx"))
+        return [reuse.key(msgspec.structs.replace(BASE, options=one), "a") for one in asked]
+
+    (here, ahead), (there, as_ahead) = places("NVIDIA A100"), places("NVIDIA L4")
+    assert here != there
+    assert ahead == as_ahead

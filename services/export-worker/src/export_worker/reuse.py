@@ -12,9 +12,12 @@ from msgspec import Struct
 from contracts import keys
 from contracts.errors import ModelportError, Permanent
 from contracts.events.export import ExportRequestedV1
+from contracts.export_options import export_route
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
+from contracts.vocabulary import ExportRoute
 from export_worker.announce import versions
+from export_worker.toolchains import nvidia_gpus
 from servicekit.objects import ObjectStore
 
 MAX_BYTES = 2 << 20
@@ -44,7 +47,10 @@ def key(request: ExportRequestedV1, checkpoint_sha256: str) -> str:
             *("export_format", "options", "optimization", "validation"),
         )
     }
-    made_of = [checkpoint_sha256, decides, versions(), code_digest()]
+    gpus = (
+        nvidia_gpus() if export_route(request.options) is ExportRoute.TENSORRT else ()
+    )  # engines are for one model of them
+    made_of = [checkpoint_sha256, decides, versions(), code_digest(), gpus]
     digest = hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()
     return keys.kept_export(request.user_id, digest)
 

@@ -134,6 +134,12 @@ def nvidia_devices(folder: Path = Path("/dev")) -> tuple[str, ...]:
     return tuple(sorted(str(node) for name in NODES for node in folder.glob(name)))
 
 
+def nvidia_gpus(folder: Path = Path("/proc/driver/nvidia/gpus")) -> tuple[str, ...]:
+    """The models of NVIDIA's GPUs as their driver names them, sorted; none where there is no GPU."""
+    lines = (line for path in folder.glob("*/information") for line in path.read_text().splitlines())
+    return tuple(sorted(line.partition(":")[2].strip() for line in lines if line.startswith("Model:")))
+
+
 def step_devices() -> tuple[str, ...]:
     """What a step must reach beyond the machine's usual devices: the GPU, where it has the builder that needs one."""
     return nvidia_devices() if any(not missing_modules(FLAVORS[name]) for name in GPU_FLAVORS) else ()
