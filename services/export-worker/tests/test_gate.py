@@ -16,6 +16,7 @@ from export_worker.loaded import Work
 from export_worker.parity.gate import ParityError
 from export_worker.parity.verify import verify
 from export_worker.runtimes.named_nodes import module_of
+from export_worker.runtimes.onnx import OnnxRuntime
 from samples.cache import Sample
 
 from .exporting import Case, until
@@ -90,6 +91,23 @@ def test_wrong_normalisation_inside_the_graph_fails(classifier: Case, tmp_path: 
     work = convert(structs.replace(work, loaded=structs.replace(loaded, preprocessing=wrong)))
 
     assert refused(work).operator == "preprocessing"
+
+
+def test_boxes_that_lie_elsewhere_are_no_ties_of_eight_bits(
+    detector: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """12 pixels are within what int8 may do to a tensor, and no suppression of the source's own boxes explains them."""
+    work = until("convert", tmp_path, detector, "onnx", None, {"quantization": {"method": "dynamic"}})
+    run = OnnxRuntime.__call__
+
+    def aside(self: OnnxRuntime, tensor: np.ndarray) -> list[np.ndarray]:
+        made = [answer.copy() for answer in run(self, tensor)]
+        made[0][:, 0] += 12
+        return made
+
+    monkeypatch.setattr(OnnxRuntime, "__call__", aside)
+
+    assert "predictions decided otherwise by ties" in refused(work).message
 
 
 def spoil_onnx(path: Path, layer: str, change: Callable[[np.ndarray], np.ndarray]) -> None:

@@ -49,6 +49,15 @@ def test_a_prediction_on_the_threshold_may_be_missing():
     assert (made.matched, made.edge, made.strict) == (1, 1, 0)
 
 
+def test_what_is_on_the_threshold_in_both_lists_hides_no_other():
+    source = [Found(0, 0.01001, BOX), Found(0, 0.2, OTHER)]
+    artefact = [Found(1, 0.01001, BOX), Found(1, 0.2, OTHER)]
+
+    made = compare(source, artefact)
+
+    assert (made.edge, made.clear) == (2, 1)
+
+
 def test_the_end_of_a_full_list_may_differ():
     made = compare([Found(0, 0.9, BOX), Found(1, 0.5, BOX)], [Found(0, 0.9, BOX), Found(2, 0.5, BOX)], limit=2)
 

@@ -83,10 +83,21 @@ def _output_failures(comparison: Comparison, batch: float | None, unstable: floa
 
 def _prediction_failures(matches: Sequence[Match], limits: Tolerance) -> list[Failure]:
     found = []
-    clear = sum(max(m.source, m.artefact) - m.matched - m.edge for m in matches)
+    clear = sum(m.clear for m in matches)
     total = sum(max(m.source, m.artefact) for m in matches)
-    if total and (total - max(clear, 0)) / total < limits.matched:
+    if total and (total - clear) / total < limits.matched:
         found.append(Failure(what="predictions matched", measured=(total - clear) / total, allowed=limits.matched))
+    tied = (
+        ("predictions decided otherwise by ties", sum(m.tied for m in matches), total),
+        (
+            "confident predictions decided otherwise by ties",
+            sum(m.tied_strict for m in matches) / 2,
+            sum(m.confident for m in matches),
+        ),
+    )
+    for what, count, of in tied:
+        if count > max(limits.tied * of, 1):
+            found.append(Failure(what=what, measured=count / max(of, 1), allowed=limits.tied))
     for index, one in enumerate(matches):
         if one.strict:
             found.append(

@@ -18,20 +18,26 @@ class Match(NamedTuple):
     """How two lists of predictions compare.
 
     `edge` counts what is unmatched only because its confidence lies within tolerance of a threshold or its mask is a pixel or two,
-    `strict` what is unmatched although its confidence is above the default threshold. `min_iou` leaves out boxes thinner than a pixel,
-    `min_mask_iou` small masks; `max_pixels` is that of a box's side, of a rotated box's corner.
+    `clear` what is unmatched for no such reason, in the list that has more of it; `strict` what of it, in both lists, is above the
+    default threshold, `confident` all of the source's that are. `tied` and `tied_strict`: the same two where ties explain them.
+    `min_iou` leaves out boxes thinner than a pixel, `min_mask_iou` small masks; `max_pixels` is that of a box's side, of a rotated
+    box's corner.
     """
 
     source: int
     artefact: int
     matched: int
     edge: int
+    clear: int
     strict: int
+    confident: int
     min_iou: float | None
     max_pixels: float | None
     max_confidence: float
     min_mask_iou: float | None = None
     max_keypoint: float | None = None
+    tied: int = 0
+    tied_strict: int = 0
 
 
 class Table(NamedTuple):
@@ -85,27 +91,31 @@ def match(
     pairs = _pairs(a, b, limits, regions=regions)
     end = max([threshold] + [float(each.scores.min()) for each in (a, b) if len(each.scores) >= limit])
     lonely = [
-        *_without(a.found, {pair.source for pair in pairs}),
-        *_without(b.found, {pair.artefact for pair in pairs}),
+        _without(a.found, {pair.source for pair in pairs}),
+        _without(b.found, {pair.artefact for pair in pairs}),
     ]
-    clear = [
-        one
-        for one in lonely
-        if one.confidence > end + limits.confidence / 10 and (one.mask is None or np.count_nonzero(one.mask) > FEW)
-    ]
+    clear = [[one for one in some if _is_clear(one, end + limits.confidence / 10)] for some in lonely]
+    high = default + limits.confidence
     boxed = not regions and any(one.box is not None for one in (*source, *artefact))
     return Match(
         source=len(source),
         artefact=len(artefact),
         matched=len(pairs),
-        edge=len(lonely) - len(clear),
-        strict=sum(one.confidence > default + limits.confidence for one in clear),
+        edge=sum(map(len, lonely)) - sum(map(len, clear)),
+        clear=max(map(len, clear)),
+        strict=sum(one.confidence > high for some in clear for one in some),
+        confident=sum(one.confidence > high for one in source),
         min_iou=min(_overlaps(a, b, pairs), default=None) if boxed else None,
         max_pixels=max((_sides(a, b, pair) for pair in pairs), default=None) if boxed else None,
         max_confidence=max((abs(float(a.scores[p.source] - b.scores[p.artefact])) for p in pairs), default=0.0),
         min_mask_iou=min((p.apart.mask_iou for p in pairs if p.apart.mask_iou is not None), default=None),
         max_keypoint=max((p.apart.points for p in pairs if p.apart.points is not None), default=None),
     )
+
+
+def _is_clear(one: Found, end: float) -> bool:
+    """Whether a prediction is far from the end of its list, and no mask of a pixel or two."""
+    return one.confidence > end and (one.mask is None or int(np.count_nonzero(one.mask)) > FEW)
 
 
 def _pairs(a: Table, b: Table, limits: Tolerance, *, regions: bool) -> list[Pair]:

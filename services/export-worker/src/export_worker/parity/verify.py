@@ -117,17 +117,24 @@ def _match(
     """Final predictions of both.
 
     Where they differ, the shipped post-processing is given the source's own output: if it then finds what the framework finds, the
-    difference comes from rounding near a tie (the tensors themselves have a limit of their own), else from the post-processing.
+    difference comes from a tie that small differences of tensors decide (those have a limit of their own, and so have such ties), else
+    from the post-processing.
     """
     found = candidate.predict(outputs, geometry, LOW_CONFIDENCE) if _finite(outputs) else ()
     direct = _compare(candidate, source, found, limits)
-    if direct.matched + direct.edge >= max(direct.source, direct.artefact) or not _finite(expected):
+    if not direct.clear or not _finite(expected):
         return direct
     replayed = candidate.predict(expected, geometry, LOW_CONFIDENCE)
     same = _compare(candidate, source, replayed, limits)
-    if same.matched + same.edge < max(same.source, same.artefact):
+    if same.clear:
         return direct
-    return direct._replace(edge=max(direct.source, direct.artefact) - direct.matched, strict=0)
+    return direct._replace(
+        edge=max(direct.source, direct.artefact) - direct.matched,
+        clear=0,
+        strict=0,
+        tied=direct.clear,
+        tied_strict=direct.strict,
+    )
 
 
 def _compare(candidate: Candidate, source: Sequence[Found], other: Sequence[Found], limits: Tolerance) -> Match:
