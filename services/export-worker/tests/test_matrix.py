@@ -16,6 +16,7 @@ from contracts.errors import Permanent
 from contracts.vocabulary import ExportFormat, Precision, Proof, TaskType
 from export_worker import registry
 from export_worker.loaded import Artefact
+from export_worker.parity.gate import ParityError
 from processing.pipeline import Pipeline
 from samples import sources
 from samples.cache import Sample
@@ -53,9 +54,11 @@ LOWER = (
 )
 REDUCED = ("shapes-detector", "shapes-segmenter", "digits-timm-transformer", "shapes-segformer")
 """In lower precisions too: of each framework one, convolutions and attention, boxes and masks."""
+BEYOND = [("digits-timm-transformer", "coreml", Precision.FP16)]
+"""What half precision takes too far: measured, its logits differ by 1.5 % of their scale, where 1 % is allowed."""
 CELLS = [
     *((name, target, Precision.FP32) for name in RECIPES for target in IN_PROCESS),
-    *((name, target, lower) for name in REDUCED for target, lower in LOWER),
+    *((name, *lower) for name in REDUCED for lower in LOWER if (name, *lower) not in BEYOND),
 ]
 
 
@@ -132,6 +135,14 @@ def test_a_packaged_model_is_as_good_as_its_source(
         answers = iter(wrappers.predict(unpacked(made), pictures(name)))
         measured = METRICS[RECIPES[name].task_type](lambda picture: next(answers), pictures(name))
     assert abs(measured - at_source(name)) <= ALLOWED[precision]
+
+
+@pytest.mark.parametrize(("name", "target", "precision"), BEYOND)
+def test_what_differs_too_much_is_refused_with_its_layer(
+    name: str, target: str, precision: Precision, sample: Samples, tmp_path: Path
+) -> None:
+    with pytest.raises(ParityError, match="the first layer that differs is model"):
+        export(tmp_path, Case.of(sample(name)), target, {}, OPTIMIZATION[precision])
 
 
 @pytest.fixture(scope="module")
