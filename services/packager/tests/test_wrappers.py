@@ -101,7 +101,7 @@ class CoreMlTools:
     def __init__(self) -> None:
         self.models, self.asked = self, []
 
-    def MLModel(self, path, compute_units):  # noqa: N802  (coremltools calls it so)
+    def MLModel(self, path, compute_units):
         self.asked.append(compute_units.name)
         return self
 
