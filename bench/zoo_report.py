@@ -19,7 +19,11 @@ Written by `python -m bench.zoo --write`. Small models of many architectures wit
 parameters randomised, see `bench/zoo_weights.py`) are looked at by the preflight and then exported to every format by the worker's own
 child, whatever the preflight said. An export has succeeded where the whole job did, the comparison with its source included. Options are
 each format's own defaults (Core ML and TensorRT: float16), but TensorRT is the flavor `rtx`, which is built and not executed: the difference
-shown is that of the ONNX model that it was built from."""
+shown is that of the ONNX model that it was built from.
+
+Random weights make queries and classes lie closer together than training does: the score layers of detectors with queries are made louder
+so that boxes pass the threshold, but at most four times, as what answers all queries alike is only rounding. A failure of the comparison
+alone, after a conversion that went through, cannot be seen by a preflight, which compares nothing."""
 LEGEND = """A cell: the proof that was earned, the largest difference of an output from the source's, predictions matched of those that the source
 made at the low threshold (32 pictures), CPU seconds of the job without imports, megabytes. **failed** is told below the table; (foretold) or
 (missed) says whether the preflight had said so, *false alarm* that it had not needed to."""
