@@ -56,6 +56,8 @@ REDUCED = ("shapes-detector", "shapes-segmenter", "digits-timm-transformer", "sh
 """In lower precisions too: of each framework one, convolutions and attention, boxes and masks."""
 BEYOND = [("digits-timm-transformer", "coreml", Precision.FP16)]
 """What half precision takes too far: measured, its logits differ by 1.5 % of their scale, where 1 % is allowed."""
+BEYOND_ON_LITERT = ("digits-timm-transformer",)
+"""What LiteRT's float32 takes too far: measured, the logits differ by 1.5e-4 of their scale, where 1e-4 is allowed."""
 CELLS = [
     *((name, target, Precision.FP32) for name in RECIPES for target in IN_PROCESS),
     *((name, *lower) for name in REDUCED for lower in LOWER if (name, *lower) not in BEYOND),
@@ -165,6 +167,10 @@ def test_a_packaged_litert_model_is_as_good_as_its_source(
     on_litert: dict[str, Exported | Permanent],
 ) -> None:
     made = on_litert[name]
+    if name in BEYOND_ON_LITERT:
+        assert isinstance(made, Permanent), made
+        assert "the first layer that differs" in made.message
+        return
     assert isinstance(made, Exported), made
     assert made.metadata.parity.proof is Proof.VERIFIED
     answers = iter(litert_wrappers.predict(unpacked(made), pictures(name)))
