@@ -4,16 +4,20 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from contracts.errors import Permanent
 from contracts.events import ExportRequestedV1
 from contracts.execution import ExportRun
-from contracts.export_options import OnnxOptions
+from contracts.export_options import OnnxOptions, parse_export_options
+from contracts.keys import MODEL_FILES, PACKAGED_MODELS
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker.fetch import Checkpoint
+from export_worker.sandbox import outputs
 from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.outputs import MAX_BYTES, collect, take
 
@@ -162,6 +166,31 @@ def test_a_report_that_is_no_json_is_refused(job: JobDir, fill: Callable[..., No
     (job.path / "output" / "parity_report.json").write_text("[" * 100_000)
     with pytest.raises(Permanent, match="parity_report"):
         collect(job, run(), checkpoint(job))
+
+
+@pytest.mark.parametrize(
+    ("target", "proof"), [("coreml", "verified"), ("tensorrt", "verified"), ("tensorrt", "evaluated")]
+)
+def test_no_step_can_claim_more_than_its_machine_can_prove(
+    job: JobDir,
+    fill: Callable[..., None],
+    metadata: dict[str, Any],
+    target: str,
+    proof: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = msgspec.structs.replace(
+        run().request, export_format=ExportFormat(target), options=parse_export_options(ExportFormat(target), {})
+    )
+    info = {**metadata["model_info"], "export_format": target}
+    fill(
+        model_info=info, model_file=PACKAGED_MODELS[asked.export_format], parity={**metadata["parity"], "proof": proof}
+    )
+    (job.path / "output" / MODEL_FILES[asked.export_format]).write_bytes(MODEL)
+    monkeypatch.setattr(outputs, "CHECKS", {})
+    monkeypatch.setattr(outputs, "nvidia_devices", lambda: ())
+    with pytest.raises(Permanent, match=f"can prove such a model to be {proof}"):
+        collect(job, msgspec.structs.replace(run(), request=asked), checkpoint(job))
 
 
 def test_an_artefact_that_was_proven_wrong_does_not_leave(

@@ -59,7 +59,9 @@ class CoreMlOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format"
 
 class TfliteOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="tflite"):
     quantization: Literal["none", "dynamic", "full_integer"] = "none"
-    supported_ops: tuple[Literal["TFLITE_BUILTINS", "SELECT_TF_OPS"], ...] = ("TFLITE_BUILTINS",)
+    supported_ops: Annotated[tuple[Literal["TFLITE_BUILTINS", "SELECT_TF_OPS"], ...], Meta(min_length=1)] = (
+        "TFLITE_BUILTINS",
+    )
 
 
 class ModelOptimizerArgs(Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +76,8 @@ class ModelOptimizerArgs(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OpenVinoOptions(CommonOptions, frozen=True, kw_only=True, tag_field="format", tag="openvino"):
-    precision: Literal["FP32", "FP16", "INT8"] = "FP32"
+    precision: Literal["FP32", "FP16", "INT8"] | None = None
+    """FP32 where neither this nor `data_type` says otherwise."""
     model_optimizer_args: ModelOptimizerArgs | None = None
 
 

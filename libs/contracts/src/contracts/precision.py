@@ -39,6 +39,8 @@ def precision(options: ExportOptions, optimization: OptimizationConfig) -> Preci
     export_format = ExportFormat(str(options.__struct_config__.tag))
     field, own = _of_options(options)
     quantization = optimization.quantization
+    if isinstance(quantization, DynamicQuantization) and quantization.dtype == "quint8" and export_format is not X.ONNX:
+        raise refused("optimization_config.quantization.dtype", f"{export_format} has no quint8 weights", export_format)
     asked = OF_QUANTIZATION.get((type(quantization), quantization.dtype)) if quantization else None
     if asked is not None and own not in {asked, _default(options)}:
         raise refused(
@@ -77,10 +79,10 @@ def _of_options(options: ExportOptions) -> tuple[str, Precision]:
 def _of_openvino(options: OpenVinoOptions) -> tuple[str, Precision]:
     told = {"FP32": P.FP32, "FP16": P.FP16, "INT8": P.INT8_WEIGHTS}
     data_type = options.model_optimizer_args.data_type if options.model_optimizer_args else None
-    if data_type is not None and options.precision != "FP32" and data_type != options.precision:
+    if data_type is not None and options.precision is not None and data_type != options.precision:
         field = "export_config.model_optimizer_args.data_type"
         raise refused(field, f"{data_type} contradicts export_config.precision {options.precision}", X.OPENVINO)
-    return "export_config.precision", told[data_type or options.precision]
+    return "export_config.precision", told[data_type or options.precision or "FP32"]
 
 
 def _default(options: ExportOptions) -> Precision:

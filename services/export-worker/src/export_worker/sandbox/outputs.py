@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from contracts.errors import Permanent
+from contracts.events.export import ExportRequestedV1
 from contracts.execution import ExportRun
 from contracts.keys import GOLDENS, METADATA, MODEL_FILES, PACKAGED_MODELS, PARITY_REPORT
 from contracts.model_package import ModelInfo, ModelMetadata
@@ -17,6 +19,7 @@ from export_worker.fetch import Checkpoint
 from export_worker.sandbox import coreml_guard, onnx_guard, openvino_guard, tflite_guard
 from export_worker.sandbox.bubblewrap import MIB
 from export_worker.sandbox.job_dir import OUTPUT, JobDir
+from export_worker.toolchains import nvidia_devices
 
 TAKEN = "taken"
 MAX_BYTES: dict[str, int] = {METADATA: 1 * MIB, PARITY_REPORT: 1 * MIB, GOLDENS: 64 * MIB}
@@ -30,6 +33,8 @@ CHECKS: dict[ExportFormat, Callable[[Path], None]] = {
     ExportFormat.TFLITE: tflite_guard.check,
 }
 """What must hold for a file that others will load outside of any sandbox."""
+STRENGTH = (Proof.FAILED, Proof.BUILT, Proof.EVALUATED, Proof.VERIFIED)
+"""From the weakest word to the strongest."""
 
 
 class Artefact(Struct, frozen=True, kw_only=True):
@@ -118,7 +123,10 @@ def _checked(metadata: ModelMetadata, run: ExportRun, checkpoint: Checkpoint, mo
     told = (metadata.model_info, metadata.model_file, metadata.runtime_wrappers, metadata.files)
     if told != (asked, PACKAGED_MODELS[request.export_format], {}, ()):
         raise _refused(METADATA, "it does not speak of this job")
-    if metadata.parity.proof is Proof.FAILED:
+    proof = metadata.parity.proof
+    if STRENGTH.index(proof) > STRENGTH.index(_strongest(request)):
+        raise _refused(METADATA, f"nothing on this worker can prove such a model to be {proof}")
+    if proof is Proof.FAILED:
         raise _refused(METADATA, "its proof has failed")
     _require_picture(metadata)
     provenance = msgspec.structs.replace(
@@ -129,6 +137,15 @@ def _checked(metadata: ModelMetadata, run: ExportRun, checkpoint: Checkpoint, mo
     )
     sizes = msgspec.structs.replace(metadata.sizes, exported_size_bytes=model.stat().st_size)
     return msgspec.structs.replace(metadata, provenance=provenance, sizes=sizes)
+
+
+def _strongest(request: ExportRequestedV1) -> Proof:
+    """What a step may say at most: what it runs on is known out here, whatever it says."""
+    if request.export_format is ExportFormat.COREML:
+        return Proof.VERIFIED if sys.platform == "darwin" else Proof.EVALUATED
+    if request.export_format is ExportFormat.TENSORRT:
+        return Proof.VERIFIED if nvidia_devices() else Proof.BUILT
+    return Proof.VERIFIED
 
 
 def _require_picture(metadata: ModelMetadata) -> None:
