@@ -27,8 +27,8 @@ class Pixels(torch.nn.Module):
         self.register_buffer("std", torch.tensor(normalize.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        # float() comes before permute(): TensorRT refuses to transpose uint8
-        planes = pixels.float().permute(0, 3, 1, 2)
+        # float() comes before permute(): TensorRT refuses to transpose uint8; torch's own kernels sum a transposed view in another order
+        planes = pixels.float().permute(0, 3, 1, 2).contiguous()
         divisor = round(1 / self.scale)
         planes = planes / divisor if divisor * self.scale == 1.0 else planes * self.scale
         return planes if self.plain else (planes - self.mean) / self.std
