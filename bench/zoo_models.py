@@ -200,7 +200,7 @@ HUGGINGFACE = (
         use_auxiliary_head=False,
     ),
     hf(
-        "DPT", SEMANTIC, "DPT", 64, **VIT, backbone_out_indices=[0, 1, 2, 2], neck_hidden_sizes=[8, 16, 16, 16],
+        "DPT", SEMANTIC, "DPT", 64, **{**VIT, "num_hidden_layers": 4}, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 16, 16, 16],
         fusion_hidden_size=16, use_auxiliary_head=False,
     ),
     hf("MobileNetV2-semantic", SEMANTIC, "Segformer", 64, depth_multiplier=0.25, image_size=64),
