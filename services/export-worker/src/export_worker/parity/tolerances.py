@@ -65,9 +65,10 @@ TOLERANCES: dict[tuple[ExportFormat, Precision], Tolerance] = {
         "output's scale; a hundred times that is the limit, as for ONNX.",
     ),
     (ExportFormat.TFLITE, FP32): Tolerance(
-        input=2e-6, relative=1e-4, absolute=1e-5, cosine=0.99999, confidence=1e-3, iou=0.99, pixels=0.1, matched=0.99,
-        reason="float32 by XNNPACK, batch normalisations folded into convolutions: up to 9e-7 of an output's scale was measured on "
-        "forty architectures; a hundred times that is the limit, as for ONNX.",
+        input=2e-6, relative=5e-4, absolute=1e-5, cosine=0.99999, confidence=1e-3, iou=0.99, pixels=0.1, matched=0.99,
+        reason="float32 by XNNPACK, batch normalisations folded into convolutions: up to 1.5e-6 of an output's scale was measured on 21 "
+        "architectures, but 1.5e-4 on a trained transformer, whose layer norms divide a plain picture's rounding by almost nothing (its "
+        "predictions were the same, all 160); three times that is the limit.",
     ),
     (ExportFormat.TENSORRT, FP32): Tolerance(
         input=2e-6, relative=1e-3, absolute=1e-4, cosine=0.9999, confidence=5e-3, iou=0.98, pixels=0.5, matched=0.98,
@@ -78,10 +79,10 @@ TOLERANCES: dict[tuple[ExportFormat, Precision], Tolerance] = {
 BELOW_FLOAT32: dict[Precision, Tolerance] = {
     # of every format without a row of its own above
     Precision.FP16: Tolerance(
-        input=2e-6, relative=1e-2, absolute=1e-3, cosine=0.9999, confidence=2e-2, iou=0.97, pixels=1.0, matched=0.97,
+        input=2e-6, relative=3e-2, absolute=1e-3, cosine=0.9999, confidence=2e-2, iou=0.97, pixels=1.0, matched=0.97,
         tied=0.1, keypoint_pixels=1.0, mask_iou=0.97, mask_strays=0.5,
-        reason="float16 has 11 bits: up to 1.5e-3 of an output's scale and 1e-3 of a confidence were measured on the sample "
-        "models; what is near a threshold or a tie is decided otherwise. On untrained models 99 % of masks had strays below 0.27 of "
+        reason="float16 has 11 bits: up to 1.5e-3 of an output's scale was measured on the sample models, 1.5e-2 on a trained "
+        "transformer whose predictions were the same, all 160; twice that is the limit. Confidences differed by up to 1e-3; what is near a threshold or a tie is decided otherwise. On untrained models 99 % of masks had strays below 0.27 of "
         "their contour, nine of ten sets of keypoints lay within 0.2 pixels. Ties decided up to 0.4 % of predictions of trained detectors "
         "and 3.3 % of untrained ones.",
     ),

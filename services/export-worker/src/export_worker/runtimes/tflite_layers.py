@@ -42,6 +42,7 @@ def layers(artefact: Artefact, tensor: Array, source: Sequence[SourceLayer]) -> 
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], tensor)
     interpreter.invoke()
     last = _last(_made(interpreter))
+    last.pop("pixels", None)  # the converter folds the end of the normalisation into what follows it
     for layer in source:
         found = last.get(layer.name)
         measured = _like(interpreter.get_tensor(found.number), layer.output) if found else None
