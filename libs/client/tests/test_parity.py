@@ -37,11 +37,20 @@ def test_a_failure_names_what_and_where():
     report = {
         "summary": SUMMARY,
         "failures": [{"what": "output0 relative", "measured": 0.7, "allowed": 0.001, "input": 3}],
-        "first_divergence": {"layer": "model.2", "tensor": "/model.2/Conv", "max_abs": 0.5, "allowed": 0.001},
+        "first_divergence": {
+            "layer": "model.2",
+            "module": "Conv2d",
+            "tensor": "x",
+            "operator": "Conv",
+            "max_abs": 0.5,
+            "allowed": 0.001,
+            "explanation": "Only 1 of 8 channels differ.",
+        },
     }
     text = shown(report)
     assert "output0 relative" in text
-    assert "first differs in model.2 (/model.2/Conv)" in text
+    assert "first differs in model.2 (Conv2d → Conv): 5.00e-01, allowed 1.00e-03" in text
+    assert "Only 1 of 8" in text
 
 
 def test_a_report_of_another_shape_is_printed_as_it_is():

@@ -105,8 +105,16 @@ async def test_what_cannot_be_done_is_refused_by_name(gateway: Gateway) -> None:
     training = (await gateway.training(client))["id"]
     static = {"method": "static", "calibration_dataset_id": str(uuid4())}
     unsupported: list[tuple[dict[str, object], str]] = [
-        (job(training, export_format="coreml"), "export_format"),
-        (job(training, export_format="tensorrt"), "export_format"),
+        (
+            job(training, export_format="tflite", export_config={"supported_ops": ["SELECT_TF_OPS"]}),
+            "export_config.supported_ops",
+        ),
+        (job(training, export_format="tensorrt", export_config={"precision": "int8"}), "export_config.precision"),
+        (job(training, export_format="coreml", export_config={"embed_nms": True}), "export_config.embed_nms"),
+        (
+            job(training, export_format="torchscript", export_config={"optimize_for_mobile": True}),
+            "export_config.optimize_for_mobile",
+        ),
         (job(training, optimization_config={"quantization": static}), "optimization_config.quantization.static"),
         (
             job(training, optimization_config={"pruning": {"method": "structured"}}),
@@ -116,7 +124,7 @@ async def test_what_cannot_be_done_is_refused_by_name(gateway: Gateway) -> None:
     ]
     for body, field in unsupported:
         assert await refused(client, JOBS, body) == (422, "unsupported", [field])
-    segmentation = (await gateway.training(client, task_type="instance_segmentation"))["id"]
+    segmentation = (await gateway.training(client, task_type="semantic_segmentation"))["id"]
     assert await refused(client, JOBS, job(segmentation)) == (422, "unsupported", ["task_type"])
     assert (await client.get(JOBS))["items"] == []
 

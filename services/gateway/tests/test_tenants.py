@@ -39,7 +39,13 @@ async def test_a_strangers_id_costs_the_same_look_ups_as_a_guess(
     job = await gateway.completed(owner)
     body = {"export_job_id": job["id"], "deployment_type": "platform_endpoint", "name": "mine"}
     deployment = await owner.post("/api/v1/deployments", body)
-    real = {"job_id": job["id"], "training_job_id": job["training_job_id"], "deployment_id": deployment["id"]}
+    asked_for = await owner.post("/api/v1/export/preflight", {"training_job_id": job["training_job_id"]})
+    real = {
+        "job_id": job["id"],
+        "training_job_id": job["training_job_id"],
+        "deployment_id": deployment["id"],
+        "preflight_id": asked_for["preflight_id"],
+    }
     for method, path in OWN:
         answers = []
         for ids in (real, {name: str(uuid4()) for name in real}):

@@ -148,7 +148,12 @@ async def test_a_training_told_again_under_another_event_id_has_no_second_effect
     ("wish", "code"),
     [
         (ExportWish(export_format=ExportFormat.ONNX, export_config={"opset": 17}), "invalid_request"),
-        (ExportWish(export_format=ExportFormat.COREML, version_tag="phone"), "unsupported"),
+        (
+            ExportWish(
+                export_format=ExportFormat.TFLITE, version_tag="phone", export_config={"quantization": "full_integer"}
+            ),
+            "unsupported",
+        ),
     ],
 )
 async def test_a_refused_wish_is_a_failed_job_that_says_why(gateway: Gateway, wish: ExportWish, code: str) -> None:
