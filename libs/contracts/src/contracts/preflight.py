@@ -22,11 +22,11 @@ class Forecast(Struct, frozen=True, kw_only=True):
 
     format: ExportFormat
     supported: bool
-    route: Annotated[tuple[Name, ...], Meta(max_length=8)] = ()
+    route: tuple[Name, ...] = ()
     proof: Proof | None = None
     precision: Precision | None = None
     precisions: tuple[Precision, ...] = ()
-    rewrites: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    rewrites: tuple[Name, ...] = ()
     code: Name = ""
     reason: Text = ""
     hint: Text = ""
