@@ -6,7 +6,7 @@ TYPED := $(wildcard libs/*/src services/*/src deploy/embedded/src samples/src be
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-test demo up test check gen bench chaos attack clean
+.PHONY: help setup setup-demo setup-test demo up test check gen bench chaos attack matrix clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ chaos: setup-test ## every promise of docs/reliability.md with all its trials
 attack: setup-test ## every promise of docs/security.md with all its trials
 	@$(VENV)/python -m samples
 	@$(VENV)/python -m pytest -m attack --full
+
+matrix: setup-test ## every trained sample through every cell of the matrix
+	@$(VENV)/python -m samples
+	@$(VENV)/python -m pytest services/export-worker/tests/test_matrix.py --full
 
 bench: setup-test ## side-by-side benchmarks into bench/RESULTS.md
 	@$(VENV)/python -m samples shapes-detector

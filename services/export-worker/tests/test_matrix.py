@@ -57,6 +57,18 @@ CELLS = [
     *((name, target, Precision.FP32) for name in RECIPES for target in IN_PROCESS),
     *((name, *lower) for name in REDUCED for lower in LOWER),
 ]
+OFTEN = ("onnx", "openvino")
+"""Made of every sample in every edition of the tests; the rest of the matrix, LiteRT's above all, takes `make matrix`."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The ordinary edition makes a part of the matrix, `--full` makes all of it."""
+    full = metafunc.config.getoption("full")
+    if "on_litert" in metafunc.fixturenames:
+        metafunc.parametrize("name", list(RECIPES) if full else REDUCED)
+    elif "target" in metafunc.fixturenames:
+        cells = [cell for cell in CELLS if full or cell[1] in OFTEN or cell[0] in REDUCED]
+        metafunc.parametrize(("name", "target", "precision"), cells)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +123,6 @@ def evaluated(made: Exported) -> Predictor:
     return predict
 
 
-@pytest.mark.parametrize(("name", "target", "precision"), CELLS)
 def test_a_packaged_model_is_as_good_as_its_source(
     name: str,
     target: str,
@@ -135,9 +146,12 @@ def test_a_packaged_model_is_as_good_as_its_source(
 
 
 @pytest.fixture(scope="module")
-def on_litert(sample: Samples, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported | Permanent]:
-    """All samples exported in one process, as importing LiteRT takes long."""
-    return litert.export_all(tmp_path_factory.mktemp("litert"), {name: (Case.of(sample(name)), {}) for name in RECIPES})
+def on_litert(
+    sample: Samples, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> dict[str, Exported | Permanent]:
+    """The samples exported in one process, as importing LiteRT takes long."""
+    names = RECIPES if pytestconfig.getoption("full") else REDUCED
+    return litert.export_all(tmp_path_factory.mktemp("litert"), {name: (Case.of(sample(name)), {}) for name in names})
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +160,6 @@ def litert_wrappers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrappe
         yield process
 
 
-@pytest.mark.parametrize("name", RECIPES)
 def test_a_packaged_litert_model_is_as_good_as_its_source(
     name: str,
     at_source: Callable[[str], float],

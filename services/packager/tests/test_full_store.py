@@ -89,7 +89,7 @@ async def test_a_package_waits_for_a_store_with_room_and_is_never_half(
             async def built():
                 return await seen(bus, PackageBuiltV1) == 1
 
-            await eventually(built, 120)
+            await eventually(built, 400)
         whole = await store.exists(keys.export_file(job_id, keys.PACKAGE))
     figure("a full object store: packages visible that are not whole", trials=1, measured=int(half), promised=0)
     figure("a full object store: jobs given up before there was room", trials=1, measured=ended, promised=0)
