@@ -166,3 +166,11 @@ def test_what_is_no_zip_is_refused(tmp_path: Path):
 
 def test_a_sound_export_passes_the_guard(exported: Exported):
     openvino_guard.check(exported.model)
+
+
+def test_what_a_process_has_converted_before_changes_no_byte(
+    exported: Exported, detector: Case, tmp_path: Path, sample
+):
+    until("convert", tmp_path / "other", Case.of(sample("shapes-segformer")), "openvino")
+    again = until("convert", tmp_path / "again", detector, "openvino").need_artefact()
+    assert again.path.read_bytes() == exported.model.read_bytes()

@@ -1,6 +1,7 @@
 """ONNX to OpenVINO IR, read by OpenVINO's own front end; float16 and int8 weights are converted back before they are used."""
 
 import logging
+import re
 
 import openvino
 from msgspec import structs
@@ -76,8 +77,8 @@ def _not_compilable(model: openvino.Model) -> list[str]:
 def _name_alike(model: openvino.Model) -> None:
     """Operators that ONNX did not name are called by a counter of the process: call them by their place, so that the file is always the same."""
     for place, op in enumerate(model.get_ordered_ops()):
-        kind, _, number = op.get_friendly_name().rpartition("_")
-        if kind == op.get_type_name() and number.isdigit():
+        kind = op.get_type_name()
+        if re.fullmatch(rf"{kind}(_[0-9]+)+", op.get_friendly_name()):
             op.set_friendly_name(f"{kind}.{place}")
 
 
