@@ -82,9 +82,9 @@ BELOW_FLOAT32: dict[Precision, Tolerance] = {
         input=2e-6, relative=3e-2, absolute=1e-3, cosine=0.9999, confidence=2e-2, iou=0.97, pixels=1.0, matched=0.97,
         tied=0.1, keypoint_pixels=1.0, mask_iou=0.97, mask_strays=0.5,
         reason="float16 has 11 bits: up to 1.5e-3 of an output's scale was measured on the sample models, 1.5e-2 on a trained "
-        "transformer whose predictions were the same, all 160; twice that is the limit. Confidences differed by up to 1e-3; what is near a threshold or a tie is decided otherwise. On untrained models 99 % of masks had strays below 0.27 of "
-        "their contour, nine of ten sets of keypoints lay within 0.2 pixels. Ties decided up to 0.4 % of predictions of trained detectors "
-        "and 3.3 % of untrained ones.",
+        "transformer whose predictions were the same, all 160; twice that is the limit. Confidences differed by up to 1e-3; what is near "
+        "a threshold or a tie is decided otherwise. On untrained models 99 % of masks had strays below 0.27 of their contour, nine of ten "
+        "sets of keypoints lay within 0.2 pixels. Ties decided up to 0.4 % of predictions of trained detectors and 3.3 % of untrained ones.",
     ),
     Precision.INT8_WEIGHTS: Tolerance(
         input=2e-6, relative=0.1, absolute=1e-2, cosine=0.999, confidence=0.15, iou=0.8, pixels=3.0, matched=0.9,
