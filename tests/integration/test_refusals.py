@@ -92,7 +92,7 @@ def test_an_upload_must_be_what_was_announced(owner):
 @pytest.mark.parametrize(
     ("export_format", "config", "code", "field"),
     [
-        ("coreml", {}, "unsupported", "export_format"),
+        ("coreml", {"embed_nms": True}, "unsupported", "export_config.embed_nms"),
         ("onnx", {"opset": 17}, "invalid_request", "export_config.opset"),
         ("onnx", {"opset_version": "17"}, "invalid_request", "export_config.opset_version"),
         ("torchscript", {"optimize_for_mobile": True}, "unsupported", "export_config.optimize_for_mobile"),
@@ -109,7 +109,7 @@ def test_requests_that_nobody_can_fulfil(owner, detector_training, export_format
 def test_optimizations_of_later_releases_are_refused_by_name(owner, detector_training):
     with pytest.raises(ApiError) as caught:
         owner.client.exports.create(
-            detector_training.id, "onnx", optimization_config={"quantization": {"method": "dynamic", "dtype": "qint8"}}
+            detector_training.id, "onnx", optimization_config={"pruning": {"method": "structured"}}
         )
     assert (caught.value.status, caught.value.code) == (422, "unsupported")
 

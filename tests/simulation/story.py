@@ -14,6 +14,7 @@ from unittest.mock import patch
 import deployer.reconciler
 import export_worker.facts
 import export_worker.reactions
+import export_worker.supervise
 import packager.cancellations
 import packager.reactions
 import servicekit.jobs
@@ -33,6 +34,7 @@ CLOCKED: tuple[Any, ...] = (
     deployer.reconciler,
     export_worker.facts,
     export_worker.reactions,
+    export_worker.supervise,
     packager.cancellations,
     packager.reactions,
     servicekit.leases,
@@ -160,7 +162,7 @@ def stand_ins(loop: Loop, rng: Random) -> Iterator[None]:
         stack.enter_context(patch.object(os, "urandom", rng.randbytes))
         stack.enter_context(patch.object(servicekit.jobs, "PullConsumer", SimPull))
         stack.enter_context(patch.object(packager.reactions, "tempfile", scratch))
-        stack.enter_context(patch.object(export_worker.reactions, "POLL_S", 1.0))
+        stack.enter_context(patch.object(export_worker.supervise, "POLL_S", 1.0))
         stack.callback(logging.disable, logging.root.manager.disable)
         logging.disable(logging.CRITICAL)
         yield
