@@ -26,6 +26,7 @@ PART_BYTES = 8 << 20
 PART_CONCURRENCY = 4
 SILENCE_S, COPY_SILENCE_S = 20, 300
 """How long a store may say nothing before a request is tried on another connection; it is silent while it copies."""
+QUICKLY_COPIED = 256 << 20
 _READ_BYTES, _PIECE_BYTES = 1 << 20, 64 << 10
 
 
@@ -266,11 +267,15 @@ class ObjectStore:
                 await self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
         return len(keys)
 
-    async def copy(self, src: str, dst: str) -> None:
-        """Copy inside the store, up to 5 GiB."""
-        source = {"Bucket": self.bucket, "Key": src}
-        async with in_our_words(src), self._open(self._settings.s3_endpoint, COPY_SILENCE_S) as patient:
-            await patient.copy_object(Bucket=self.bucket, Key=dst, CopySource=source)
+    async def copy(self, src: str, dst: str, size_bytes: int | None = None) -> None:
+        """Copy inside the store, up to 5 GiB; one whose size is not told, or large, is waited for with more patience."""
+        wanted = {"Bucket": self.bucket, "Key": dst, "CopySource": {"Bucket": self.bucket, "Key": src}}
+        async with in_our_words(src):
+            if size_bytes is not None and size_bytes <= QUICKLY_COPIED:
+                await self._client.copy_object(**wanted)
+                return
+            async with self._open(self._settings.s3_endpoint, COPY_SILENCE_S) as patient:
+                await patient.copy_object(**wanted)
 
     async def presign_get(self, key: str, expires_s: int, filename: str = "") -> str:
         """A URL for clients, valid `expires_s` seconds; browsers save it as `filename`."""
