@@ -70,7 +70,9 @@ async def copy(store: ObjectStore, result: Result, attempt: str) -> Result | Non
     """The same result with objects below the prefix `attempt`; None where one of them is gone."""
     copies = [msgspec.structs.replace(one, key=attempt + one.key.rpartition("/")[2]) for one in result.objects]
     try:
-        await asyncio.gather(*(store.copy(a.key, b.key, a.size_bytes) for a, b in zip(result.objects, copies, strict=True)))
+        await asyncio.gather(
+            *(store.copy(a.key, b.key, a.size_bytes) for a, b in zip(result.objects, copies, strict=True))
+        )
     except Permanent:
         return None
     model, parity_report, goldens = copies
