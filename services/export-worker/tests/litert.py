@@ -58,7 +58,7 @@ def outcome(folder: Path, log: str = "") -> Exported | Permanent:
     if last["type"] == "error":
         error = Permanent(last["code"], last["message"])
         error.add_note(log[-4000:])
-        error.operator = last.get("operator", "")  # type: ignore[attr-defined]
+        error.operator = last.get("operator", "")
         return error
     output = folder / "output"
     return Exported(

@@ -82,7 +82,7 @@ def refused(module: torch.nn.Module) -> Permanent:
 
 def differing(path: Path, module: torch.nn.Module) -> tuple[str | None, int]:
     """The first layer over the tolerance, and how many were compared."""
-    pairs = list(layers(SimpleNamespace(path=path), PICTURE.numpy(), Recorder(module).run(PICTURE.numpy())))  # type: ignore[arg-type]
+    pairs = list(layers(SimpleNamespace(path=path), PICTURE.numpy(), Recorder(module).run(PICTURE.numpy())))
     wrong = (pair.layer for pair in pairs if not np.allclose(pair.expected, pair.measured, rtol=ALLOWED, atol=ALLOWED))
     return next(wrong, None), len(pairs)
 
