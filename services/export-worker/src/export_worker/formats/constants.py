@@ -92,7 +92,10 @@ def _compute(node: Node, values: dict[Node, torch.Tensor]) -> torch.Tensor | Non
     args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda given: values[given])
     try:
         return node.target(*args, **kwargs)
-    except (TypeError, RuntimeError, NotImplementedError):
+    except (
+        TypeError,
+        RuntimeError,
+    ):  # of which NotImplementedError, what torch raises for an operator without a kernel, is one
         return None
 
 

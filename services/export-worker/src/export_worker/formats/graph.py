@@ -1,5 +1,6 @@
 """What travels inside an exported graph around the model: normalisation of uint8 pixels before it, suppression of boxes after it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from msgspec import structs
 
 from contracts.errors import Permanent
 from contracts.export_options import ExportOptions, OpenVinoOptions
-from contracts.model_package import Normalize, Postprocessing, Preprocessing
+from contracts.model_package import Normalize, Postprocessing, Preprocessing, TensorSpec
 from contracts.vocabulary import Decoder, ExportFormat
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Loaded, Output, as_tuple
@@ -205,6 +206,32 @@ def input_words(embedding: Embedding) -> tuple[str, str]:
     """Layout and description of the graph's input, for its TensorSpec."""
     colours = embedding.preprocessing.format.color_space
     return ("NHWC", f"uint8 {colours} pixels") if embedding.embedded else ("NCHW", f"normalised {colours}")
+
+
+def input_spec(embedding: Embedding, name: str, example: torch.Tensor, *, dynamic: bool = False) -> TensorSpec:
+    """The input of a converted graph, as the example that it was converted with; -1 for a dynamic batch."""
+    layout, description = input_words(embedding)
+    return _spec(name, layout, description, example, dynamic=dynamic)
+
+
+def output_specs(
+    embedding: Embedding, answers: Sequence[torch.Tensor], *, dynamic: bool = False
+) -> tuple[TensorSpec, ...]:
+    """The outputs, as these answers to the example."""
+    pairs = zip(embedding.outputs, answers, strict=True)
+    return tuple(
+        _spec(output.name, output.format, embedding.description, made, dynamic=dynamic) for output, made in pairs
+    )
+
+
+def _spec(name: str, layout: str, description: str, tensor: torch.Tensor, *, dynamic: bool) -> TensorSpec:
+    return TensorSpec(
+        name=name,
+        shape=(-1 if dynamic else tensor.shape[0], *tensor.shape[1:]),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        format=layout,
+        description=description,
+    )
 
 
 def dry_run(embedding: Embedding, example: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -15,7 +15,8 @@ from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.precision import precision
 from contracts.vocabulary import ExportFormat
-from export_worker.formats.graph import Embedding, dry_run, input_words
+from export_worker.formats import graph
+from export_worker.formats.graph import Embedding, dry_run
 from export_worker.formats.identity import identity
 from export_worker.formats.tflite_lowering import INPUT, lower
 from export_worker.formats.tflite_metadata import with_metadata
@@ -51,8 +52,8 @@ def convert(work: Work) -> Work:
         rewrites = (*rewrites, FLOAT64)
     work.progress(0.7, f"Writing {asked} weights")
     path = work.output / MODEL_FILES[ExportFormat.TFLITE]
-    input_spec = _input_spec(example, embedding)
-    output_specs = _output_specs(expected, embedding)
+    input_spec = graph.input_spec(embedding, INPUT, example)
+    output_specs = graph.output_specs(embedding, expected)
     model = reduced(lowered.model, asked)
     described = with_metadata(
         model, identity(work, embedding), loaded.classes, embedding.preprocessing, input_spec, output_specs
@@ -77,30 +78,6 @@ def convert(work: Work) -> Work:
         rewrites=rewrites,
     )
     return structs.replace(work, artefact=artefact)
-
-
-def _input_spec(example: torch.Tensor, embedding: Embedding) -> TensorSpec:
-    layout, description = input_words(embedding)
-    return TensorSpec(
-        name=INPUT, shape=tuple(example.shape), dtype=_dtype(example), format=layout, description=description
-    )
-
-
-def _output_specs(expected: Sequence[torch.Tensor], embedding: Embedding) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(
-            name=output.name,
-            shape=tuple(made.shape),
-            dtype=_dtype(made),
-            format=output.format,
-            description=embedding.description,
-        )
-        for output, made in zip(embedding.outputs, expected, strict=True)
-    )
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _check(path: Path, input_spec: TensorSpec, output_specs: Sequence[TensorSpec]) -> None:

@@ -14,7 +14,7 @@ from contracts.export_options import TorchScriptOptions
 from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.vocabulary import ExportFormat
-from export_worker.formats.graph import Embedding, dry_run, input_words
+from export_worker.formats.graph import Embedding, dry_run, input_spec, output_specs
 from export_worker.formats.identity import identity
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Work, as_tuple
@@ -46,7 +46,7 @@ def convert(work: Work) -> Work:
         graph=embedding.graph,
         preprocessing=embedding.preprocessing,
         postprocessing=embedding.postprocessing,
-        input_spec=input_spec(example, embedding, dynamic=dynamic),
+        input_spec=input_spec(embedding, INPUT, example, dynamic=dynamic),
         output_specs=_output_specs(path, example, embedding, expected, dynamic=dynamic),
         toolchain={"torch": str(torch.__version__)},
         dynamic_batch=dynamic,
@@ -104,18 +104,6 @@ def _takes_other_batches(path: Path, embedding: Embedding, example: torch.Tensor
     return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)
 
 
-def input_spec(example: torch.Tensor, embedding: Embedding, *, dynamic: bool) -> TensorSpec:
-    """As the example that was converted; -1 for a dynamic batch."""
-    layout, description = input_words(embedding)
-    return TensorSpec(
-        name=INPUT,
-        shape=(-1 if dynamic else example.shape[0], *example.shape[1:]),
-        dtype=str(example.dtype).removeprefix("torch."),
-        format=layout,
-        description=description,
-    )
-
-
 def _output_specs(
     path: Path, example: torch.Tensor, embedding: Embedding, expected: Sequence[torch.Tensor], *, dynamic: bool
 ) -> tuple[TensorSpec, ...]:
@@ -124,13 +112,4 @@ def _output_specs(
         made = as_tuple(torch.jit.load(str(path), map_location="cpu")(example))
     if [one.shape for one in made] != [one.shape for one in expected]:
         raise Permanent("conversion_failed", "the saved program answers with another number or shape of tensors.")
-    return tuple(
-        TensorSpec(
-            name=output.name,
-            shape=(-1 if dynamic else one.shape[0], *one.shape[1:]),
-            dtype=str(one.dtype).removeprefix("torch."),
-            format=output.format,
-            description=embedding.description,
-        )
-        for output, one in zip(embedding.outputs, made, strict=True)
-    )
+    return output_specs(embedding, made, dynamic=dynamic)
