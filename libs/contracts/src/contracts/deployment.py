@@ -7,7 +7,21 @@ from msgspec import Meta, Struct
 
 from contracts.errors import FieldError, Permanent
 from contracts.export_options import field_of
-from contracts.vocabulary import DeploymentType
+from contracts.vocabulary import DeploymentType, TargetPlatform
+
+ImageName = Annotated[
+    str,
+    Meta(
+        max_length=128,
+        pattern=r"^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*(?![\s\S])",
+    ),
+]
+ImageTag = Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(?![\s\S])")]
+Registry = Annotated[
+    str, Meta(max_length=253, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?![\s\S])")
+]
+ImageReference = Annotated[str, Meta(max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*(?![\s\S])")]
+"""Grammar of the OCI distribution specification; nothing that a Dockerfile or a shell could take for more than a name."""
 
 
 class DownloadConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="download"):
@@ -35,14 +49,22 @@ class PlatformEndpointConfig(
 class EdgePackageConfig(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="edge_package"
 ):
-    target_platform: str = "android"
+    """A package for one kind of device; a format that it cannot run is refused with those that it can (`contracts.wrappers`)."""
+
+    target_platform: TargetPlatform
     includes_sample_code: bool = True
 
 
 class ContainerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="container"):
-    registry: str | None = None
-    image_name: str | None = None
-    image_tag: str = "latest"
+    """A folder that builds an image serving the model with Triton.
+
+    `base_image` replaces the operator's, `registry` and the others make the image's reference: `registry/image_name:image_tag`.
+    """
+
+    base_image: ImageReference | None = None
+    registry: Registry | None = None
+    image_name: ImageName | None = None
+    image_tag: ImageTag = "latest"
 
 
 DeploymentConfig = DownloadConfig | PlatformEndpointConfig | EdgePackageConfig | ContainerConfig

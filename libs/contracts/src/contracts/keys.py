@@ -28,7 +28,11 @@ PRODUCTS = frozenset({"exports", "kept-exports", "preflights", "edge-packages", 
 PACKAGE = "export-package.zip"
 METADATA = "metadata.json"
 PARITY_REPORT = "parity_report.json"
-GOLDENS = "golden_vectors.npz"
+GOLDENS = "golden_vectors.safetensors"
+LABELS = "labels.txt"
+SBOM = "provenance/sbom.cdx.json"
+STATEMENT = "provenance/statement.intoto.json"
+SIGNATURE = "provenance/model.sig"
 LOG = "log.txt"
 
 

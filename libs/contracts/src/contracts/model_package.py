@@ -21,6 +21,8 @@ from contracts.vocabulary import (
     Proof,
     ResizeMethod,
     TaskType,
+    WrapperLanguage,
+    WrapperProof,
 )
 
 SCHEMA_VERSION: Final = 1
@@ -205,6 +207,22 @@ class Sizes(Section, frozen=True, kw_only=True):
     compression_ratio: Measure
 
 
+class GraphSummary(Section, frozen=True, kw_only=True):
+    """The artefact's graph as counts, so that two exports can be compared without their runtimes."""
+
+    operators: Annotated[dict[Name, Count], Meta(max_length=1000)]
+    """How often each kind of operator is there, by the format's own names."""
+    parameters: Count
+    """Numbers in constant tensors, whatever their type."""
+
+
+class WrapperStatus(Section, frozen=True, kw_only=True):
+    """What was proved about one language's wrapper of this package; `detail` says by what, or why no more."""
+
+    proof: WrapperProof
+    detail: Text
+
+
 class ModelMetadata(Section, frozen=True, kw_only=True):
     """The whole of metadata.json."""
 
@@ -223,7 +241,10 @@ class ModelMetadata(Section, frozen=True, kw_only=True):
     provenance: Provenance
     sizes: Sizes
     performance: Performance | None = None
+    graph: GraphSummary | None = None
     runtime_wrappers: Annotated[dict[Name, Name], Meta(max_length=64)] = {}
+    """Language to the file where its wrapper begins."""
+    wrapper_proofs: dict[WrapperLanguage, WrapperStatus] = {}
     files: Annotated[tuple[FileDigest, ...], Meta(max_length=1024)] = ()
 
 

@@ -83,6 +83,38 @@ class DeploymentStatus(StrEnum):
     FAILED = "failed"
 
 
+class TargetPlatform(StrEnum):
+    """What an edge package is made for."""
+
+    IOS = "ios"
+    ANDROID = "android"
+    RASPBERRY_PI = "raspberry_pi"
+    JETSON = "jetson"
+    LINUX = "linux"
+
+
+class WrapperLanguage(StrEnum):
+    """Languages that a package brings a wrapper in."""
+
+    PYTHON = "python"
+    CPP = "cpp"
+    SWIFT = "swift"
+    KOTLIN = "kotlin"
+
+
+class WrapperProof(StrEnum):
+    """What was proved about a wrapper of one package before it was delivered; a weaker word is never shown as a stronger one.
+
+    verified  it ran this package's model and repeated all of its golden vectors
+    built     its sources compile; of this package nothing, or only pre- and post-processing, was run
+    parsed    its sources are free of syntax errors; nothing here can compile them
+    """
+
+    VERIFIED = "verified"
+    BUILT = "built"
+    PARSED = "parsed"
+
+
 class DesiredState(StrEnum):
     """What the owner of a deployment wants it to be."""
 

@@ -47,12 +47,17 @@ class DeploymentRequestedV1(
 
 
 class DeploymentActivatedV1(Struct, frozen=True, kw_only=True, tag_field="type", tag="deployment.targets.activated.v1"):
-    """The model is loaded and answers; proxies may route to it."""
+    """The deployment is what was asked for.
+
+    An endpoint's model is loaded and answers (`triton_model`), proxies may route to it; of an edge or container package,
+    `package` is the zip.
+    """
 
     deployment_id: UUID
     generation: Generation
     deployment_type: DeploymentType
-    triton_model: str
+    triton_model: str = ""
+    package: ObjectRef | None = None
     model_version: int
     metadata: ModelMetadata
     access: Access
