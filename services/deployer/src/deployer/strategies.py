@@ -14,8 +14,8 @@ from contracts import keys
 from contracts.deployment import PlatformEndpointConfig
 from contracts.errors import Permanent
 from contracts.events.deployment import DeploymentActivatedV1, DeploymentRequestedV1
+from contracts.model_config import ModelConfig, build, warm_up_shape
 from contracts.vocabulary import DeploymentType
-from deployer.model_config import ModelConfig, build, warm_up_shape
 from deployer.triton import Triton
 from servicekit.objects import ObjectStore
 from servicekit.telemetry import Telemetry

@@ -16,7 +16,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from contracts.errors import Permanent, Transient
-from deployer.model_config import ModelConfig
+from contracts.model_config import ModelConfig
 from servicekit.tasks import end
 
 CALL_S, QUICK_CALL_S = 10.0, 5.0

@@ -1,9 +1,11 @@
-"""Triton's model configuration: one structure, written as config.pbtxt for the repository and as JSON for the load call.
+"""Triton's model configuration: one structure, as config.pbtxt for repositories and images and as JSON for load calls.
 
 Dims leave the batch axis out exactly where `max_batch_size` is set, and that is set only where the artefact's own batch
 axis is dynamic in its input and in every output. The full configuration is always written: nothing is left to be guessed.
 https://github.com/triton-inference-server/server/blob/main/docs/user_guide/model_configuration.md
 """
+
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -101,9 +103,14 @@ def build(
     *,
     export_format: ExportFormat,
     version: int,
-    threads: int,
+    threads: int | None = None,
+    kind: Literal["KIND_CPU", "KIND_AUTO"] = "KIND_CPU",
 ) -> ModelConfig:
-    """The configuration of one deployment's model; Permanent("unsupported") for what Triton cannot serve here."""
+    """The configuration of one served model; Permanent("unsupported") for what Triton cannot serve here.
+
+    `threads` is how many work on one request (0: all cores, None: as the backend likes); `kind` says what serves it: the
+    processor, or a GPU where there is one.
+    """
     backend = BACKENDS.get(export_format)
     if backend is None:
         raise Permanent(
@@ -119,8 +126,8 @@ def build(
         version_policy=VersionPolicy(Versions((version,))),
         input=(_described(metadata.input_spec, batched=batched),),
         output=tuple(_described(spec, batched=batched) for spec in outputs),
-        instance_group=(InstanceGroup(kind="KIND_CPU", count=endpoint.instances),),
-        parameters={"intra_op_thread_count": Parameter(str(threads))},
+        instance_group=(InstanceGroup(kind=kind, count=endpoint.instances),),
+        parameters={} if threads is None else {"intra_op_thread_count": Parameter(str(threads))},
         dynamic_batching=DynamicBatching(max_queue_delay_microseconds=endpoint.max_queue_delay_us) if batched else None,
     )
 

@@ -10,12 +10,24 @@ from tritonclient.grpc import model_config_pb2
 
 from contracts.deployment import PlatformEndpointConfig
 from contracts.errors import Permanent
+from contracts.events import DeploymentRequestedV1
+from contracts.model_config import ModelConfig, build, warm_up_shape
 from contracts.model_package import ModelMetadata, TensorSpec
 from contracts.vocabulary import ExportFormat
-from deployer.model_config import ModelConfig, build, warm_up_shape
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden_pbtxt"
+REQUEST = Path(__file__).parent / "golden" / "deployment.targets.requested.v1.json"
 NAME = "d-0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def metadata() -> ModelMetadata:
+    """A classifier whose batch axes are free."""
+    return replace(
+        msgspec.json.decode(REQUEST.read_bytes(), type=DeploymentRequestedV1).metadata,
+        input_spec=TensorSpec(name="images", shape=(-1, 3, 32, 32), dtype="float32", format="NCHW"),
+        output_spec={"logits": TensorSpec(name="logits", shape=(-1, 3), dtype="float32", format="logits")},
+    )
 
 
 def made(metadata: ModelMetadata, endpoint: PlatformEndpointConfig | None = None, version: int = 1) -> ModelConfig:
@@ -126,3 +138,14 @@ def test_a_model_of_several_outputs_is_batched_where_all_of_them_are(metadata: M
     fixed = made(replace(metadata, output_spec=outputs | {"output1": replace(prototypes, shape=(1, 32, 160, 160))}))
     assert fixed.max_batch_size == 0
     assert [output.dims for output in fixed.output] == [(-1, 116, 8400), (1, 32, 160, 160)]
+
+
+def test_an_image_leaves_threads_and_processor_to_the_machine_that_runs_it(metadata: ModelMetadata) -> None:
+    config = build(
+        "model", metadata, PlatformEndpointConfig(), export_format=ExportFormat.ONNX, version=1, kind="KIND_AUTO"
+    )
+    text = config.to_pbtxt()
+    assert "intra_op_thread_count" not in text
+    assert "instance_group [ { kind: KIND_AUTO count: 1 } ]" in text
+    parsed = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert parsed == json_format.Parse(config.to_json(), model_config_pb2.ModelConfig())
