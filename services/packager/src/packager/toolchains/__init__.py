@@ -1,0 +1,1 @@
+"""Compilers and runtimes that the wrappers of other languages are built and proven with."""
