@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import UUID
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the child does, and before torch is imported
@@ -20,7 +21,7 @@ from contracts.errors import Permanent
 from contracts.events.export import ExportRequestedV1
 from contracts.execution import ExportRun
 from contracts.export_options import parse_export_options
-from contracts.keys import MODEL_FILES
+from contracts.keys import GOLDENS, MODEL_FILES
 from contracts.model_package import ModelMetadata
 from contracts.optimization import parse_optimization
 from contracts.vocabulary import ExportFormat, Framework, TaskType
@@ -28,6 +29,7 @@ from export_worker import child
 from export_worker.loaded import Loaded, Work, begin
 from export_worker.planner import plan
 from export_worker.registry import resolve
+from processing.goldens import read
 from samples.cache import Sample
 
 Samples = Callable[[str], Sample]
@@ -148,9 +150,29 @@ def until(
     return work
 
 
-def goldens(exported: Exported) -> dict[str, np.ndarray]:
-    with np.load(exported.folder / "output" / "golden_vectors.npz") as archive:
-        return {name: archive[name] for name in archive.files}
+class Replay(NamedTuple):
+    """One stored picture of the golden vectors, whole outputs and what was found."""
+
+    picture: np.ndarray
+    tensor: dict[str, Any]
+    outputs: dict[str, np.ndarray]
+    confidence: float | None
+    predictions: list[dict[str, Any]]
+
+
+def goldens(exported: Exported) -> list[Replay]:
+    vectors, arrays = read((exported.folder / "output" / GOLDENS).read_bytes())
+    assert all(place["stride"] == 1 for vector in vectors["model"] for place in vector["outputs"].values())
+    return [
+        Replay(
+            arrays[vector["picture"]],
+            vector["tensor"],
+            {name: arrays[place["array"]].reshape(place["shape"]) for name, place in vector["outputs"].items()},
+            vector["options"]["confidence_threshold"],
+            vector["predictions"],
+        )
+        for vector in vectors["model"]
+    ]
 
 
 def case(

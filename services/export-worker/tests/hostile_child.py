@@ -28,7 +28,7 @@ def succeed() -> None:
     Path("output/model.onnx").write_bytes(b"onnx")
     Path("output/metadata.json").write_text("{}")
     Path("output/parity_report.json").write_text("{}")
-    Path("output/golden_vectors.npz").write_bytes(b"npz")
+    Path("output/golden_vectors.safetensors").write_bytes(b"npz")
     say(type="done", durations_s={"load": 0.25, "convert": 0.5})
     time.sleep(60)
 
@@ -49,7 +49,7 @@ def export() -> None:
     Path("output/model.onnx").write_bytes(MODEL)
     Path("output/metadata.json").write_text(json.dumps(metadata))
     Path("output/parity_report.json").write_text('{"proof": "verified"}')
-    Path("output/golden_vectors.npz").write_bytes(b"npz")
+    Path("output/golden_vectors.safetensors").write_bytes(b"npz")
     say(type="done", durations_s={"load": 0.2, "convert": 0.2, "verify": 0.2})
 
 

@@ -41,7 +41,7 @@ def test_a_cold_child_reads_its_folder_and_says_nothing_but_json(sample: Samples
     assert {line["type"] for line in lines[:-1]} == {"progress"}
     assert all(0 <= line["fraction"] <= 1 for line in lines[:-1])
     names = {path.name for path in (folder / "output").iterdir()}
-    assert names == {"model.onnx", "metadata.json", "parity_report.json", "golden_vectors.npz"}
+    assert names == {"model.onnx", "metadata.json", "parity_report.json", "golden_vectors.safetensors"}
 
 
 @pytest.mark.slow

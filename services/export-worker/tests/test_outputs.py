@@ -18,8 +18,8 @@ from contracts.keys import MODEL_FILES, PACKAGED_MODELS
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker.fetch import Checkpoint
 from export_worker.sandbox import outputs
-from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.outputs import MAX_BYTES, collect, take
+from servicekit.sandbox.job_dir import JobDir
 
 GOLDEN = Path(__file__).parents[3] / "libs/contracts/tests/golden/export.models.exported.v1.json"
 REAL = {"sha256": "5" * 64, "size_bytes": 77}
@@ -57,7 +57,7 @@ def fill(job: JobDir, metadata: dict[str, object]) -> Callable[..., None]:
         (output / "model.onnx").write_bytes(MODEL)
         (output / "metadata.json").write_text(json.dumps({**metadata, **changes}))
         (output / "parity_report.json").write_text("{}")
-        (output / "golden_vectors.npz").write_bytes(b"npz")
+        (output / "golden_vectors.safetensors").write_bytes(b"npz")
 
     return leave
 

@@ -18,6 +18,7 @@ from export_worker.parity.candidate import Candidate
 from export_worker.parity.gate import ParityError
 from export_worker.parity.pictures import pictures
 from export_worker.parity.verify import verify
+from processing.goldens import fingerprint
 from processing.pipeline import Pipeline
 
 from .exporting import Case, Exported, export, goldens, load, refused, until
@@ -85,16 +86,13 @@ FIELD = {"segment": "mask", "pose": "keypoints", "obb": "rotated_box"}
 def check_goldens(found: Exported, decoder: Decoder) -> None:
     """The packaged metadata alone turns the packaged outputs into the packaged predictions."""
     pipeline = Pipeline.from_metadata(msgspec.to_builtins(found.metadata))
-    arrays = goldens(found)
     everything = []
-    for number, text in enumerate(arrays["predictions"].tolist()):
-        told = json.loads(text)
-        tensor, geometry = pipeline.preprocess(arrays[f"image_{number}"])
-        assert np.array_equal(tensor, arrays[f"tensor_{number}"])
-        outputs = {name: arrays[f"output_{number}__{name}"] for name in pipeline.output_names}
-        again = pipeline.postprocess(outputs, geometry, confidence=told["confidence_threshold"])
-        assert [one.as_dict() for one in again] == told["predictions"]
-        everything += told["predictions"]
+    for told in goldens(found):
+        tensor, geometry = pipeline.preprocess(told.picture)
+        assert fingerprint(tensor) == told.tensor
+        again = pipeline.postprocess(told.outputs, geometry, confidence=told.confidence)
+        assert json.loads(json.dumps([one.as_dict() for one in again])) == told.predictions
+        everything += told.predictions
     assert everything
     own = FIELD.get(decoder.rpartition("_")[2])
     assert all({"mask", "keypoints", "rotated_box"} & set(one) == ({own} if own else set()) for one in everything)
@@ -105,8 +103,8 @@ def test_points_without_visibility_are_all_visible(made: Made, tmp_path: Path):
 
     assert found.metadata.parity.proof is Proof.VERIFIED
     assert found.metadata.postprocessing.keypoint_shape == (3, 2)
-    (first, *_) = (json.loads(text) for text in goldens(found)["predictions"].tolist())
-    assert {point[2] for one in first["predictions"] for point in one["keypoints"]} == {1.0}
+    first = goldens(found)[0]
+    assert {point[2] for one in first.predictions for point in one["keypoints"]} == {1.0}
 
 
 def test_height_and_width_can_be_dynamic(made: Made, tmp_path: Path):

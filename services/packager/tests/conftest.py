@@ -1,6 +1,5 @@
 """Tiny real models with metadata, golden vectors and reports, as a worker would leave them."""
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from contracts.events import ModelExportedV1
 from contracts.keys import ObjectRef
 from packager import export_package
 from packager.export_package import Package, Sources
+from processing import golden_examples
 from processing.pipeline import Pipeline
 from servicekit.objects import ObjectStore
 
@@ -151,25 +151,15 @@ def make_metadata(*, detects: bool, export_format: v.ExportFormat, names: tuple[
 
 
 def write_goldens(path: Path, metadata: mp.ModelMetadata, model: Path) -> None:
-    """The layout of export_worker.parity.goldens."""
+    """As the worker does."""
     pipeline = Pipeline.from_metadata(msgspec.to_builtins(metadata))
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    arrays: dict[str, np.ndarray] = {}
-    texts = []
+    names, runs = list(pipeline.output_names), []
     for number, shape in enumerate(SHAPES):
         image = np.random.default_rng(number).integers(60, 256, (*shape, 3), dtype=np.uint8)
-        tensor, geometry = pipeline.preprocess(image)
-        names = list(pipeline.output_names)
-        outputs = dict(zip(names, session.run(names, {"images": tensor}), strict=True))
-        found = [p.as_dict() for p in pipeline.postprocess(outputs, geometry)]
-        assert found
-        arrays |= {f"image_{number}": image, f"tensor_{number}": tensor}
-        arrays |= {f"output_{number}__{name}": output for name, output in outputs.items()}
-        thresholds = {"confidence_threshold": 0.3, "iou_threshold": 0.45} if pipeline.post.detects else {}
-        texts.append(
-            json.dumps({"confidence_threshold": None, "iou_threshold": None, **thresholds, "predictions": found})
-        )
-    np.savez_compressed(path, predictions=np.array(texts), **arrays)
+        tensor, _ = pipeline.preprocess(image)
+        runs.append(golden_examples.Run(image, dict(zip(names, session.run(names, {"images": tensor}), strict=True))))
+    path.write_bytes(golden_examples.make(pipeline, runs, golden_examples.Apart(2e-3, 0.5, 0.02), 0.01))
 
 
 def make_artefact(

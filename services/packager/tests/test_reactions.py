@@ -36,7 +36,7 @@ DESIGN_TREE = {
     "README.md",
     "NOTICE.txt",
     "parity_report.json",
-    "golden_vectors.npz",
+    "golden_vectors.safetensors",
     "runtimes/python/model_wrapper.py",
     "runtimes/python/requirements.txt",
     "runtimes/python/example.py",
@@ -199,7 +199,11 @@ async def test_what_cannot_be_packaged_fails_with_a_reason(
     async with run_app(settings, telemetry):
         await eventually(lambda: _any(told, ExportFailedV1))
     (fact,) = await told.of(ExportFailedV1)
-    expected = {"missing": "golden_vectors.npz", "too_large": "10 are allowed", "not_executable": "model.engine"}
+    expected = {
+        "missing": "golden_vectors.safetensors",
+        "too_large": "10 are allowed",
+        "not_executable": "model.engine",
+    }
     assert expected[change] in fact.error.message
     assert fact.error.hint
 

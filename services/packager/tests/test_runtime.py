@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contracts.keys import GOLDENS
 from contracts.vocabulary import ExportFormat
+from processing import goldens
 
 INSTALLS = {
     "numpy": ("numpy", "numpy.libs"),
@@ -61,10 +63,9 @@ def picture(tmp_path):
 def test_example_prints_the_golden_predictions(unpacked, picture):
     done = unpacked.python("runtimes/python/example.py", str(picture))
     assert done.returncode == 0, done.stderr
-    with np.load(unpacked.path / "golden_vectors.npz") as goldens:
-        np.testing.assert_array_equal(goldens["image_0"], np.asarray(Image.open(picture)))
-        expected = json.loads(goldens["predictions"][0])["predictions"]
-    assert json.loads(done.stdout) == expected
+    vectors, arrays = goldens.read((unpacked.path / GOLDENS).read_bytes())
+    np.testing.assert_array_equal(arrays["picture_0"], np.asarray(Image.open(picture)))
+    assert json.loads(done.stdout) == vectors["model"][0]["predictions"]
 
 
 def test_the_wrapper_of_the_design(unpacked, picture):
@@ -87,7 +88,7 @@ def test_verify_passes_on_the_package_as_built(unpacked):
     done = unpacked.python("runtimes/python/verify.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAIL" not in done.stdout
-    assert "picture 3: predictions of the picture" in done.stdout
+    assert "pass  predictions picture 3" in done.stdout
 
 
 def test_verify_fails_on_another_model_and_other_goldens(unpacked):
@@ -97,20 +98,19 @@ def test_verify_fails_on_another_model_and_other_goldens(unpacked):
     if at >= 0:
         data[at : at + 4] = np.float32(30).tobytes()
         model.write_bytes(bytes(data))
-    goldens_path = unpacked.path / "golden_vectors.npz"
-    with np.load(goldens_path) as goldens:
-        arrays = dict(goldens)
-    arrays["tensor_1"] = arrays["tensor_1"] + np.float32(1e-6)
-    np.savez(goldens_path, **arrays)
+    path = unpacked.path / GOLDENS
+    vectors, arrays = goldens.read(path.read_bytes())
+    vectors["preprocess"][1]["tensor"]["crc32"] = "00000000"
+    path.write_bytes(goldens.write(vectors, arrays))
     done = unpacked.python("runtimes/python/verify.py")
     assert done.returncode == 1
-    assert "FAIL  picture 1: tensor" in done.stdout
-    assert "FAIL  file golden_vectors.npz" in done.stdout
+    assert f"FAIL  preprocess {vectors['preprocess'][1]['name']}: CRC-32" in done.stdout
+    assert f"FAIL  files {GOLDENS}" in done.stdout
     if at >= 0:
-        assert "FAIL  file model.onnx" in done.stdout
-        assert "FAIL  picture 0: output output0" in done.stdout
-        assert "FAIL  picture 0: predictions of the picture" in done.stdout
-        assert "pass  picture 0: predictions of the stored outputs" in done.stdout
+        assert "FAIL  files model.onnx" in done.stdout
+        assert "FAIL  model picture 0" in done.stdout
+        assert "FAIL  predictions picture 0" in done.stdout
+        assert "FAIL  postprocess" not in done.stdout
 
 
 @pytest.mark.parametrize(

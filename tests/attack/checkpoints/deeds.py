@@ -223,7 +223,7 @@ def hard_link_out():
 
 
 def fifo_outputs():
-    for name in ("model.onnx", "metadata.json", "parity_report.json", "golden_vectors.npz"):
+    for name in ("model.onnx", "metadata.json", "parity_report.json", "golden_vectors.safetensors"):
         os.mkfifo(JOB / "output" / name)
     forge()
 

@@ -36,3 +36,10 @@ class AnswerError(ProcessingError):
 
     def __init__(self, message: str) -> None:
         super().__init__("answer_too_large", message)
+
+
+class GoldenError(ProcessingError):
+    """A file of golden vectors that cannot be read or understood."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("golden_vectors_unreadable", f"golden_vectors.safetensors {message}")

@@ -121,18 +121,23 @@ METHODS: dict[str, Callable[[Resize, Size], Placement]] = {
 }
 
 
-def fit(image: Picture, spec: Resize, *, reference: bool = False) -> tuple[Picture, Geometry]:
-    """The picture uint8 [H, W, C] at the model's input size, uint8 [h, w, C], and its geometry.
+def locate(source: Size, spec: Resize) -> tuple[Placement, Geometry]:
+    """Where a picture of `source` (height, width) lies in the input, and the way back.
 
     Raises ImageError("image_too_large") for a picture so long and thin that its resized form would be giant.
     """
-    source: Size = image.shape[0], image.shape[1]
     placement = METHODS[spec.method](spec, source)
     if placement.resized[0] * placement.resized[1] > MAX_RESIZED_PIXELS:
         raise ImageError("image_too_large", f"the picture of {source[1]} x {source[0]} pixels is too long and thin")
-    resized = resize(image, placement.resized, spec.kernel, reference=reference)
     gain = placement.resized[0] / source[0], placement.resized[1] / source[1]
-    return _place(resized, spec.size, placement), Geometry(source, gain, (placement.top, placement.left))
+    return placement, Geometry(source, gain, (placement.top, placement.left))
+
+
+def fit(image: Picture, spec: Resize, *, reference: bool = False) -> tuple[Picture, Geometry]:
+    """The picture uint8 [H, W, C] at the model's input size, uint8 [h, w, C], and its geometry; raises as `locate` does."""
+    placement, geometry = locate((image.shape[0], image.shape[1]), spec)
+    resized = resize(image, placement.resized, spec.kernel, reference=reference)
+    return _place(resized, spec.size, placement), geometry
 
 
 def _place(image: Picture, size: Size, placement: Placement) -> Picture:

@@ -45,7 +45,7 @@ def verify(work: Work) -> Work:
     if report.proof is Proof.FAILED:
         raise gate.refusal(report)
     work.progress(0.95, "Writing golden vectors and metadata")
-    goldens.write(work.output, candidate.pipeline, trials, LOW_CONFIDENCE)
+    goldens.write(work.output, candidate.pipeline, trials, LOW_CONFIDENCE, artefact.precision)
     # the speed of a stand-in says nothing of the artefact
     performance = _performance(candidate, trials) if report.proof is Proof.VERIFIED else None
     metadata = describe.metadata(work, draft, report.summary, performance)

@@ -1,14 +1,15 @@
 """Repeats the package's golden vectors on this machine: `python verify.py`; exit code 0 only if all of it is the same.
 
-Four questions: are the files those of metadata.json, does a picture become the same tensor, does the tensor become the same
-outputs, and do outputs become the same predictions, alone and from the picture on.
+Five questions: are the files those of metadata.json, does a picture become the same tensor, do outputs become the same
+predictions, does the model give the same outputs, and does all of it together give the same predictions of a picture.
 """
 
 import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,96 +17,167 @@ import numpy as np
 from model_backends import Array
 from model_wrapper import PACKAGE, ModelWrapper
 
+from processing import goldens
+from processing.errors import ProcessingError
+from processing.geometry import locate
 from processing.masks import Mask
+from processing.pipeline import Pipeline
 
-OUTPUT_TOLERANCE = 1e-3
-"""Relative to the largest value of an output: other processors add up in another order."""
-SETS = {
-    "detr_softmax": 2,
-    "detr_sigmoid": 2,
-    "yolo_end2end": 1,
-    "yolo_end2end_segment": 1,
-    "yolo_end2end_pose": 1,
-    "yolo_end2end_obb": 1,
-}
-"""Decoders of rows without an order, and how many outputs hold them: rows of nearly equal scores change places."""
-REGIONS = {"semantic_logits"}
-"""Decoders whose boxes hang on single pixels, so that masks alone are compared."""
+Json = Mapping[str, Any]
 
 
 class Tolerance(NamedTuple):
-    """How far predictions may be apart."""
+    """How far predictions may be apart; `mask` is of 1 - IoU."""
 
     confidence: float
     pixels: float
     mask: float
-    """Of 1 - IoU."""
-
-
-FLOAT32, LOWER = Tolerance(2e-3, 0.5, 0.02), Tolerance(1e-2, 1.0, 0.05)
-"""Below float32, other processors round in other places."""
 
 
 class Check(NamedTuple):
-    """One comparison and what it found."""
+    """One comparison and what it found; `subject` is the part of the package that answers for it."""
 
+    subject: str
     name: str
     passed: bool
     detail: str
 
 
-def checks(package: Path) -> Iterator[Check]:
-    """All checks of an unpacked package, in order."""
-    model = ModelWrapper(None, package / "metadata.json")
-    yield from file_checks(package, model.metadata)
-    with np.load(package / "golden_vectors.npz", allow_pickle=False) as goldens:
-        for number, text in enumerate(goldens["predictions"].tolist()):
-            yield from picture_checks(model, goldens, number, json.loads(text))
+class Goldens(NamedTuple):
+    """The vectors and the arrays that they name."""
+
+    vectors: Json
+    arrays: Mapping[str, Array]
+
+    def tolerance(self, name: str) -> Tolerance:
+        return Tolerance(**self.vectors["tolerances"][name])
+
+    def compare(self, name: str, got: list[dict[str, Any]], vector: Json, threshold: float | None) -> tuple[bool, str]:
+        """Predictions against those of a vector, within the tolerances of this name."""
+        boxes = bool(self.vectors["boxes"])
+        return compare(got, vector["predictions"], threshold, self.tolerance(name), boxes=boxes)
 
 
-def file_checks(package: Path, metadata: Mapping[str, Any]) -> Iterator[Check]:
+def checks(package: Path, *, with_model: bool = True) -> Iterator[Check]:
+    """All checks of an unpacked package, in order; one that cannot be made has failed."""
+    metadata = json.loads((package / "metadata.json").read_text(encoding="utf-8"))
+    yield from file_checks(package, metadata)
+    pipeline = Pipeline.from_metadata(metadata)
+    given = Goldens(*goldens.read((package / "golden_vectors.safetensors").read_bytes()))
+    for vector in given.vectors["preprocess"]:
+        yield attempted("preprocess", vector["name"], partial(drawn_tensor, pipeline, vector))
+    for vector in given.vectors["postprocess"]:
+        yield attempted("postprocess", vector["name"], partial(decoded, pipeline, given, vector))
+    if not with_model:
+        return
+    try:
+        model = ModelWrapper(None, package / "metadata.json")
+    except Exception as error:  # whatever a runtime raises: the answer is that the model does not load
+        yield Check("model", "load", False, told(error))
+        return
+    for vector in given.vectors["model"]:
+        yield from model_checks(model, given, vector)
+
+
+def attempted(subject: str, name: str, ask: Callable[[], tuple[bool, str]]) -> Check:
+    """The check, failed where asking raised."""
+    try:
+        return Check(subject, name, *ask())
+    except Exception as error:  # a fault that is injected or found may raise anything
+        return Check(subject, name, False, told(error))
+
+
+def told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if not isinstance(error, ProcessingError) else str(error)
+
+
+def file_checks(package: Path, metadata: Json) -> Iterator[Check]:
     """Every file that metadata.json lists, against its SHA-256."""
     for entry in metadata["files"]:
         path = package / entry["path"]
         if not path.is_file():
-            yield Check(f"file {entry['path']}", False, "missing")
+            yield Check("files", entry["path"], False, "missing")
             continue
         with path.open("rb") as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"]
-        yield Check(f"file {entry['path']}", same, "as listed" if same else "differs from metadata.json")
+        yield Check("files", entry["path"], same, "as listed" if same else "differs from metadata.json")
 
 
-def picture_checks(model: ModelWrapper, goldens: Mapping[str, Array], number: int, expected: Any) -> Iterator[Check]:
-    """One golden picture, stage by stage."""
-    picture = goldens[f"image_{number}"]
-    tensor, geometry = model.pipeline.preprocess(picture)
-    same = bool(np.array_equal(tensor, goldens[f"tensor_{number}"]))
-    yield Check(f"picture {number}: tensor", same, "equal to the bit" if same else "differs")
+def drawn_tensor(pipeline: Pipeline, vector: Json) -> tuple[bool, str]:
+    """A drawn picture's tensor, to the bit."""
+    picture = goldens.draw(vector["pattern"], vector["height"], vector["width"], vector["seed"])
+    return same_tensor(pipeline.preprocess(picture)[0], vector["tensor"])
 
-    names, decoder = model.pipeline.output_names, model.pipeline.post.decoder
-    stored = {name: goldens[f"output_{number}__{name}"] for name in names}
-    outputs = model.run(goldens[f"tensor_{number}"])
-    rows = names[: SETS.get(decoder, 0)]
+
+def same_tensor(tensor: Array, expected: Json) -> tuple[bool, str]:
+    """Whether a tensor has the fingerprint; if not, the first stored value that differs."""
+    got = goldens.fingerprint(tensor)
+    if (got["dtype"], got["shape"]) != (expected["dtype"], expected["shape"]):
+        return False, f"{got['dtype']} {got['shape']}, expected {expected['dtype']} {expected['shape']}"
+    if got["crc32"] == expected["crc32"]:
+        return True, "equal to the bit"
+    for place, value in expected["samples"]:
+        found = tensor.ravel()[place].item()
+        if found != value:
+            return False, f"value {place} is {found!r}, expected {value!r}"
+    return False, f"CRC-32 {got['crc32']}, expected {expected['crc32']}"
+
+
+def decoded(pipeline: Pipeline, given: Goldens, vector: Json) -> tuple[bool, str]:
+    """Stored outputs to predictions."""
+    outputs = {name: given.arrays[array] for name, array in vector["outputs"].items()}
+    height, width = vector["source"]
+    asked = vector["options"]
+    found = pipeline.postprocess(
+        outputs,
+        locate((height, width), pipeline.resize)[1],
+        confidence=asked["confidence_threshold"],
+        iou=asked["iou_threshold"],
+        max_detections=asked["max_detections"],
+        top_k=asked["top_k"],
+    )
+    return given.compare("decoded", [p.as_dict() for p in found], vector, threshold(pipeline, vector))
+
+
+def threshold(pipeline: Pipeline, vector: Json) -> float | None:
+    """The confidence above which predictions are chosen; None where the end of the list decides."""
+    asked: float | None = vector["options"]["confidence_threshold"]
+    return asked if asked is not None or not pipeline.post.detects else pipeline.post.confidence
+
+
+def model_checks(model: ModelWrapper, given: Goldens, vector: Json) -> Iterator[Check]:
+    """One stored picture, stage by stage."""
+    name, pipeline = vector["name"], model.pipeline
+    picture = given.arrays[vector["picture"]]
+    yield attempted("preprocess", name, lambda: same_tensor(pipeline.preprocess(picture)[0], vector["tensor"]))
+    yield attempted("model", name, lambda: same_outputs(model.run(pipeline.preprocess(picture)[0]), given, vector))
+
+    def whole() -> tuple[bool, str]:
+        found = model.predict_image(picture, confidence_threshold=vector["options"]["confidence_threshold"])
+        return given.compare("predicted", [dict(p) for p in found], vector, threshold(pipeline, vector))
+
+    yield attempted("predictions", name, whole)
+
+
+def same_outputs(outputs: Mapping[str, Array], given: Goldens, vector: Json) -> tuple[bool, str]:
+    """The model's outputs against the stored values; rows of a set in any order."""
+    allowed, worst = given.vectors["tolerances"]["output"], 0.0
+    got, stored = {}, {}
+    for name, place in vector["outputs"].items():
+        if list(outputs[name].shape) != place["shape"]:
+            return False, f"{name} has the shape {list(outputs[name].shape)}, expected {place['shape']}"
+        if not np.isfinite(outputs[name]).all():
+            return False, f"{name} holds values that are not finite"
+        got[name] = np.ascontiguousarray(outputs[name]).ravel()[:: place["stride"]]
+        stored[name] = given.arrays[place["array"]]
+    rows = vector["rows"]
     if rows:
-        difference = set_difference([outputs[name] for name in rows], [stored[name] for name in rows])
-        yield Check(f"picture {number}: output {', '.join(rows)}", *within(difference))
-    for name in names[len(rows) :]:
-        yield Check(f"picture {number}: output {name}", *within(relative_difference(outputs[name], stored[name])))
-
-    confidence, wanted = expected["confidence_threshold"], expected["predictions"]
-    tolerance = FLOAT32 if model.metadata.get("precision", "fp32") == "fp32" else LOWER
-    boxes = decoder not in REGIONS
-    alone = [p.as_dict() for p in model.pipeline.postprocess(stored, geometry, confidence=confidence)]
-    name = f"picture {number}: predictions of the stored outputs"
-    yield compare(name, alone, wanted, confidence, FLOAT32, boxes=boxes)
-    whole = model.predict_image(picture, confidence_threshold=confidence)
-    name = f"picture {number}: predictions of the picture"
-    yield compare(name, whole, wanted, confidence, tolerance, boxes=boxes)
-
-
-def within(difference: float) -> tuple[bool, str]:
-    """The verdict on an output."""
-    return difference <= OUTPUT_TOLERANCE, f"{difference:.1e} apart"
+        shapes = {name: vector["outputs"][name]["shape"] for name in rows}
+        parts = ([values[name].reshape(shapes[name]) for name in rows] for values in (got, stored))
+        worst = set_difference(*parts)
+    for name in got.keys() - set(rows):
+        worst = max(worst, relative_difference(got[name], stored[name]))
+    return worst <= allowed, f"{worst:.1e} apart, {allowed:g} is allowed"
 
 
 def relative_difference(got: Array, expected: Array) -> float:
@@ -134,14 +206,13 @@ def set_difference(got: list[Array], expected: list[Array]) -> float:
 
 
 def compare(
-    name: str,
     got: list[dict[str, Any]],
     expected: list[dict[str, Any]],
     threshold: float | None,
     tolerance: Tolerance,
     *,
     boxes: bool = True,
-) -> Check:
+) -> tuple[bool, str]:
     """Every prediction has its counterpart of the same class, all that belongs to it within the tolerances.
 
     One that is within tolerance of the threshold (for a classifier, of the end of its list) may be missing on either side,
@@ -149,7 +220,7 @@ def compare(
     """
     rest, worst, alone = list(got), Tolerance(0.0, 0.0, 0.0), []
     for wanted in expected:
-        same_class = [p for p in rest if p["class_id"] == wanted["class_id"]]
+        same_class = [p for p in rest if (p["class_id"], p["class_name"]) == (wanted["class_id"], wanted["class_name"])]
         if not same_class:
             alone.append(wanted)
             continue
@@ -161,7 +232,9 @@ def compare(
     alone = [p for p in alone + rest if p["confidence"] > floor + tolerance.confidence and not is_speck(p)]
     passed = not alone and all(found <= allowed for found, allowed in zip(worst, tolerance, strict=True))
     told = f"confidence {worst.confidence:.1e}, {worst.pixels:.1e} pixels, masks {worst.mask:.1e} apart"
-    return Check(name, passed, f"{len(got)} predictions for {len(expected)} expected, {told}")
+    if alone:
+        told += f"; without counterpart: {alone[0]['class_name']} {alone[0]['confidence']:.3f}"
+    return passed, f"{len(got)} predictions for {len(expected)} expected, {told}"
 
 
 def distance(a: dict[str, Any], b: dict[str, Any], *, boxes: bool = True) -> Tolerance:
@@ -189,15 +262,21 @@ def is_speck(prediction: dict[str, Any]) -> bool:
 
 
 def main() -> int:
-    """Print one line a check."""
+    """Print one line a check, or all of it as JSON."""
     parser = argparse.ArgumentParser(description="Compares this package's model with its golden vectors.")
     parser.add_argument("package", nargs="?", type=Path, default=PACKAGE, help="the unpacked package")
+    parser.add_argument("--without-model", action="store_true", help="only what comes before and after the model")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    asked = parser.parse_args()
     failed = total = 0
-    for check in checks(parser.parse_args().package):
+    for check in checks(asked.package, with_model=not asked.without_model):
         total += 1
         failed += not check.passed
-        print(f"{'pass' if check.passed else 'FAIL'}  {check.name}: {check.detail}")
-    print(f"{total - failed} of {total} checks passed")
+        verdict = "pass" if check.passed else "FAIL"
+        line = json.dumps(check._asdict()) if asked.json else f"{verdict}  {check.subject} {check.name}: {check.detail}"
+        print(line, flush=True)
+    if not asked.json:
+        print(f"{total - failed} of {total} checks passed")
     return 1 if failed else 0
 
 
