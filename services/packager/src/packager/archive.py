@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
-_MODE = 0o100644
+_PLAIN, _PROGRAM = 0o100644, 0o100755
 _UNIX = 3
 _COPY_BYTES = 1 << 20
 
@@ -23,10 +23,19 @@ def write(target: Path, members: Mapping[str, Path]) -> None:
             entry = zipfile.ZipInfo(checked(name), EPOCH)
             entry.compress_type = zipfile.ZIP_STORED
             entry.create_system = _UNIX
-            entry.external_attr = _MODE << 16
+            entry.external_attr = (_PROGRAM if name.endswith(".sh") else _PLAIN) << 16
             entry.file_size = source.stat().st_size
             with source.open("rb") as reader, archive.open(entry, "w") as writer:
                 shutil.copyfileobj(reader, writer, _COPY_BYTES)
+
+
+def written(folder: Path, texts: Mapping[str, bytes]) -> dict[str, Path]:
+    """Put the files below `folder`; where each lies, by its path in the archive. Raises ValueError as `write` does."""
+    paths = {name: folder / checked(name) for name in texts}
+    for name, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(texts[name])
+    return paths
 
 
 def checked(name: str) -> str:

@@ -1,7 +1,7 @@
 """export-package.zip: what goes in, from the worker's artefacts to the stored tree `exports/{job_id}/`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -86,20 +86,12 @@ def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: i
         f"{wrappers.PYTHON}/requirements.txt": wrappers.requirements(model).encode(),
         **wrappers.python_files(),
     }
-    members |= _written(folder / "package", texts)
+    members |= archive.written(folder / "package", texts)
     finished = metadata.complete(model, wrappers.RUNTIME_WRAPPERS, members)
-    members |= _written(folder / "package", {keys.METADATA: metadata.encode(finished)})
+    members |= archive.written(folder / "package", {keys.METADATA: metadata.encode(finished)})
     target = folder / keys.PACKAGE
     archive.write(target, members)
     return Package(metadata=finished, members=members, zip=target, beside=beside)
-
-
-def _written(folder: Path, texts: Mapping[str, bytes]) -> dict[str, Path]:
-    paths = {name: folder / archive.checked(name) for name in texts}
-    for name, path in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(texts[name])
-    return paths
 
 
 async def upload(store: ObjectStore, job_id: UUID, package: Package, prove: Callable[[], Awaitable[None]]) -> Stored:

@@ -73,7 +73,7 @@ def render(metadata: ModelMetadata) -> str:
         model_file=metadata.model_file,
         input_table=_input_table(metadata),
         output_table=_table(("output", "shape", "type", "layout"), map(_output_row, metadata.output_spec.values())),
-        result=_result(metadata),
+        result=result(metadata),
         classes=_classes(metadata),
         parity=_parity(metadata),
         sizes=_sizes(metadata),
@@ -137,7 +137,8 @@ def _output_row(spec: TensorSpec) -> tuple[str, ...]:
     return spec.name, _shape(spec), spec.dtype, spec.format
 
 
-def _result(metadata: ModelMetadata) -> str:
+def result(metadata: ModelMetadata) -> str:
+    """What the wrapper makes of the outputs, in a sentence."""
     post = metadata.postprocessing
     kind = DECODERS[post.decoder].kind
     adds = ADDS.get(post.decoder, "")
