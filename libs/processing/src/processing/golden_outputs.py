@@ -86,6 +86,20 @@ def thinned(pipeline: Pipeline, outputs: Mapping[str, Array]) -> dict[str, Array
     return kept | cut
 
 
+ASKED: Mapping[Kind, Mapping[int, dict[str, float]]] = {
+    Kind.CLASSES: {6: {"confidence_threshold": 0.1}, 7: {"top_k": 1}},
+    Kind.OBJECTS: {
+        1: {"confidence_threshold": 0.05},
+        3: {"confidence_threshold": 0.01},
+        5: {"confidence_threshold": 0.05, "iou_threshold": 0.7},
+        6: {"iou_threshold": 0.3},
+        7: {"max_detections": 1},
+    },
+    Kind.REGIONS: {6: {"max_detections": 2}, 7: {"confidence_threshold": 0.3}},
+}
+"""Options of a variant that are not the metadata's: a low confidence lets many candidates through."""
+
+
 def turned(kind: Kind, variant: int, outputs: dict[str, Array]) -> dict[str, Array]:
     """Of classes, another class in front each time; of anything else, the very same outputs."""
     if kind is not Kind.CLASSES or variant == 0:
@@ -101,10 +115,4 @@ def options(kind: Kind, variant: int, confidence: float | None) -> dict[str, Any
         "max_detections": None,
         "top_k": None,
     }
-    if variant % 8 == 6:
-        asked |= {Kind.CLASSES: {"confidence_threshold": 0.1}, Kind.OBJECTS: {"iou_threshold": 0.3}}.get(
-            kind, {"max_detections": 2}
-        )
-    if variant % 8 == 7:
-        asked |= {Kind.CLASSES: {"top_k": 1}}.get(kind, {"max_detections": 1})
-    return asked
+    return asked | ASKED[kind].get(variant, {})

@@ -88,11 +88,12 @@ def read(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
         header = json.loads(data[8 : 8 + size])
         vectors = json.loads(header.pop("__metadata__")["vectors"])
+        version = vectors.get("schema_version")
         arrays = {name: _array(data, 8 + size, entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise GoldenError(f"cannot be read ({type(error).__name__}: {error})") from error
-    if vectors.get("schema_version") != SCHEMA_VERSION:
-        raise GoldenError(f"has schema version {vectors.get('schema_version')!r}, known is {SCHEMA_VERSION}")
+    if version != SCHEMA_VERSION:
+        raise GoldenError(f"has schema version {version!r}, known is {SCHEMA_VERSION}")
     return vectors, arrays
 
 

@@ -153,8 +153,8 @@ def model_checks(model: ModelWrapper, given: Goldens, vector: Json) -> Iterator[
     yield attempted("model", name, lambda: same_outputs(model.run(pipeline.preprocess(picture)[0]), given, vector))
 
     def whole() -> tuple[bool, str]:
-        found = model.predict_image(picture, confidence_threshold=vector["options"]["confidence_threshold"])
-        return given.compare("predicted", [dict(p) for p in found], vector, threshold(pipeline, vector))
+        found = model.predict(picture, confidence_threshold=vector["options"]["confidence_threshold"])
+        return given.compare("predicted", [p.as_dict() for p in found], vector, threshold(pipeline, vector))
 
     yield attempted("predictions", name, whole)
 
