@@ -21,7 +21,7 @@ import json, sys
 sys.path.insert(0, "runtimes/python")
 from model_wrapper import ModelWrapper
 model = ModelWrapper(sys.argv[1], "metadata.json")
-found = [model.predict(path) for path in sys.argv[2:]]
+found = [[one.as_dict() for one in model.predict(path)] for path in sys.argv[2:]]
 import processing
 platform = {"contracts", "servicekit", "export_worker", "packager", "modelport"} & set(sys.modules)
 print(json.dumps({"found": found, "platform": sorted(platform), "processing": processing.__file__}))

@@ -27,7 +27,8 @@ def run(package: Path, pictures: Path) -> list[object]:
     wrapper = module.ModelWrapper()
     options = OPTIONS.get(wrapper.metadata["model_info"]["task_type"], THRESHOLDS)
     with np.load(pictures) as archive:
-        return [wrapper.predict_image(archive[name], **options) for name in archive.files]
+        found = wrapper.predict_batch([archive[name] for name in archive.files], **options)
+    return [[prediction.as_dict() for prediction in one] for one in found]
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ def test_the_wrapper_of_the_design(unpacked, picture):
         "import processing\n"
         "from model_wrapper import ModelWrapper\n"
         "wrapper = ModelWrapper('model.onnx', 'metadata.json')\n"
-        f"print(json.dumps([processing.__file__, wrapper.predict({str(picture)!r})]))\n"
+        f"found = [prediction.as_dict() for prediction in wrapper.predict({str(picture)!r})]\n"
+        "print(json.dumps([processing.__file__, found]))\n"
     )
     done = unpacked.python("-c", script)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ model = ModelWrapper(sys.argv[1], sys.argv[2])
 model.predict(sys.argv[3])
 begin = time.perf_counter()
 found = model.predict(sys.argv[3])
-print(json.dumps({"predictions": found, "milliseconds": (time.perf_counter() - begin) * 1000}))
+print(json.dumps({"predictions": [one.as_dict() for one in found], "milliseconds": (time.perf_counter() - begin) * 1000}))
 """
 
 

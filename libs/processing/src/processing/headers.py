@@ -27,7 +27,7 @@ _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _NOT_FRAMES = {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _TEXTS = {b"zTXt", b"iTXt", b"iCCP"}
 
@@ -201,7 +201,7 @@ def _exif_orientation(tiff: bytes) -> int:
         (count,) = struct.unpack_from(order + "H", tiff, directory)
         for entry in range(directory + 2, directory + 2 + 12 * count, 12):
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
-            if tag == _ORIENTATION:
+            if tag == ORIENTATION:
                 return value if 1 <= value <= 8 else 1
     except struct.error:
         return 1

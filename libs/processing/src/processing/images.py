@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,12 @@ def decode(
     if pixels.shape[:2] != (header.height, header.width):
         raise ImageError("image_unreadable", "the picture contradicts its header")
     return _upright(pixels, header.orientation) if apply_orientation else pixels
+
+
+def from_pillow(picture: Any, *, apply_orientation: bool = True) -> Picture:
+    """A `PIL.Image.Image` to uint8 RGB [H, W, 3], as `decode` gives the file that it was opened from."""
+    orientation = picture.getexif().get(headers.ORIENTATION, 1) if apply_orientation else 1
+    return _upright(_rgb(picture), orientation if orientation in range(1, 9) else 1)
 
 
 def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Picture:
@@ -98,10 +105,14 @@ def _decode_in_place(data: bytes, header: headers.Header, flags: int) -> Picture
 def _with_pillow(data: bytes) -> Picture:
     with pillow.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "BMP")) as picture:
         picture.load()
-        if picture.mode.startswith("I"):  # 16-bit gray
-            high = (np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8)
-            return np.repeat(high[:, :, None], 3, axis=2)
-        return np.array(picture.convert("RGB"))
+        return _rgb(picture)
+
+
+def _rgb(picture: Any) -> Picture:
+    if picture.mode.startswith("I"):  # 16-bit gray
+        high = (np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8)
+        return np.repeat(high[:, :, None], 3, axis=2)
+    return np.array(picture.convert("RGB"))
 
 
 def _upright(pixels: Picture, orientation: int) -> Picture:

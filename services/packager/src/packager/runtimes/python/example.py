@@ -1,4 +1,4 @@
-"""Predictions of one picture as JSON: `python example.py picture.jpg`."""
+"""Predictions of pictures as JSON, one line a picture: `python example.py picture.jpg [another.png …]`."""
 
 import argparse
 import json
@@ -9,29 +9,25 @@ from model_wrapper import ModelWrapper
 
 def main() -> int:
     """0, or 1 with a sentence on stderr for what cannot be read or done."""
-    parser = argparse.ArgumentParser(description="Runs this package's model on one picture and prints JSON.")
-    parser.add_argument("picture", help="a JPEG, PNG, WebP or BMP file")
+    parser = argparse.ArgumentParser(
+        description="Runs this package's model on pictures and prints a JSON list for each."
+    )
+    parser.add_argument("pictures", nargs="+", metavar="picture", help="a JPEG, PNG, WebP or BMP file")
     parser.add_argument("--model", help="the model file, by default the package's")
     parser.add_argument("--metadata", help="its metadata.json, by default the package's")
     parser.add_argument("--confidence-threshold", type=float)
     parser.add_argument("--iou-threshold", type=float, help="detectors only")
-    parser.add_argument("--max-detections", type=int, help="detectors only")
+    parser.add_argument("--max-detections", type=int, help="not for classifiers")
     parser.add_argument("--top-k", type=int, help="classifiers only")
-    options = parser.parse_args()
+    asked = vars(parser.parse_args())
+    pictures, files = asked.pop("pictures"), [asked.pop(name) for name in ("model", "metadata")]
     try:
-        model = ModelWrapper(options.model, options.metadata)
-        predictions = model.predict(
-            options.picture,
-            confidence_threshold=options.confidence_threshold,
-            iou_threshold=options.iou_threshold,
-            max_detections=options.max_detections,
-            top_k=options.top_k,
-        )
+        with ModelWrapper(*files) as model:
+            for found in model.predict_batch(pictures, **asked):
+                print(json.dumps([prediction.as_dict() for prediction in found], ensure_ascii=False))
     except (OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
-    lines = [json.dumps(prediction, ensure_ascii=False) for prediction in predictions]
-    print("[\n  " + ",\n  ".join(lines) + "\n]" if lines else "[]")
     return 0
 
 

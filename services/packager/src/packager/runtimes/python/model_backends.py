@@ -1,4 +1,4 @@
-"""One program for each format that runs a package's model: a tensor of batch 1 in, outputs by name out.
+"""One program for each format that runs a package's model: a tensor in, outputs by name out.
 
 Each imports its runtime when it is asked for, so that a package needs no other than its own.
 """
@@ -63,8 +63,8 @@ def openvino(model: Path, facts: Facts) -> Run:
     compiled = needed("openvino").Core().compile_model(str(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(tensor: Array) -> dict[str, Array]:
-        answers = compiled.create_infer_request().infer({0: tensor})
-        return by_name(facts.output_names, [np.array(answers[port]) for port in compiled.outputs])
+        answers = compiled.create_infer_request().infer({0: tensor}, share_inputs=True)
+        return by_name(facts.output_names, [answers[port] for port in compiled.outputs])
 
     return run
 
@@ -78,8 +78,7 @@ def litert(model: Path, facts: Facts) -> Run:
 
     def run(tensor: Array) -> dict[str, Array]:
         with lock:
-            answers = runner(**{input_name: tensor})
-            return picked(facts.output_names, {name: np.array(value) for name, value in answers.items()})
+            return picked(facts.output_names, runner(**{input_name: tensor}))
 
     return run
 
