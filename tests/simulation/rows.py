@@ -12,7 +12,7 @@ from gateway.deployment import DeploymentState
 from gateway.export_job import OPEN, JobState
 from gateway.queue import Waiting
 from gateway.store import accounts, deployments, idempotency, jobs, overdue, queue, trainings
-from gateway.store.deployments import DeploymentRow, Served
+from gateway.store.deployments import DeploymentRow, Packages, Served
 from gateway.store.jobs import JobRow, NewJob, RefusedJob
 from gateway.store.queue import Line
 from gateway.store.trainings import TrainingJob
@@ -184,6 +184,10 @@ async def served_instances(*_: object, **__: object) -> int:
     return 0
 
 
+async def packages(*_: object, **__: object) -> Packages:
+    return Packages(kept=0, building=0)
+
+
 async def record_use(conn: Connection, fact: Any) -> None:
     known = conn.state.deployments[fact.deployment_id]
     row = with_fields(known.row, request_count=known.row.request_count + fact.requests)
@@ -238,6 +242,7 @@ STAND_INS: dict[Any, dict[str, Any]] = {
         "set_key": set_key,
         "served": served,
         "served_instances": served_instances,
+        "packages": packages,
         "record_use": record_use,
         "add_history": nothing,
     },

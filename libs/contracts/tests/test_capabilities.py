@@ -3,12 +3,19 @@
 import pytest
 
 from contracts import capabilities as cap
+from contracts.deployment import (
+    CONFIGS,
+    ContainerConfig,
+    DownloadConfig,
+    EdgePackageConfig,
+    PlatformEndpointConfig,
+)
 from contracts.errors import Permanent
 from contracts.export_options import parse_export_options
 from contracts.optimization import parse_optimization, parse_validation
-from contracts.vocabulary import DeploymentType, ExportFormat, Framework, TaskType
+from contracts.vocabulary import DeploymentType, ExportFormat, Framework, TargetPlatform, TaskType
 
-F, X, T = Framework, ExportFormat, TaskType
+F, X, T, K = Framework, ExportFormat, TaskType, DeploymentType
 NONE = (parse_optimization(None), parse_validation(None))
 
 
@@ -64,10 +71,51 @@ def test_what_is_not_done_is_refused_by_name_with_what_works(request_, field):
     assert caught.value.hint
 
 
-def test_deployments():
-    cap.require_deployable(DeploymentType.PLATFORM_ENDPOINT, X.ONNX)
-    cap.require_deployable(DeploymentType.DOWNLOAD, X.TORCHSCRIPT)
-    for kind, export_format in ((DeploymentType.CONTAINER, X.ONNX), (DeploymentType.PLATFORM_ENDPOINT, X.TORCHSCRIPT)):
-        with pytest.raises(Permanent) as caught:
-            cap.require_deployable(kind, export_format)
-        assert caught.value.code == "unsupported"
+def edge(platform):
+    return EdgePackageConfig(target_platform=platform)
+
+
+@pytest.mark.parametrize(
+    ("config", "export_format"),
+    [
+        (PlatformEndpointConfig(), X.ONNX),
+        (DownloadConfig(), X.TORCHSCRIPT),
+        (ContainerConfig(), X.ONNX),
+        (edge(TargetPlatform.IOS), X.COREML),
+        (edge(TargetPlatform.LINUX), X.TENSORRT),
+    ],
+)
+def test_what_can_be_deployed(config, export_format):
+    cap.require_deployable(config, export_format)
+
+
+@pytest.mark.parametrize(
+    ("config", "export_format", "field", "works"),
+    [
+        (PlatformEndpointConfig(), X.TORCHSCRIPT, "export_job_id", ("onnx",)),
+        (ContainerConfig(), X.OPENVINO, "export_job_id", ("onnx",)),
+        (edge(TargetPlatform.IOS), X.TFLITE, "config.target_platform", ("coreml", "onnx")),
+        (edge(TargetPlatform.JETSON), X.TENSORRT, "config.target_platform", ("onnx", "trtexec")),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused_with_what_can(config, export_format, field, works):
+    with pytest.raises(Permanent) as caught:
+        cap.require_deployable(config, export_format)
+    assert caught.value.code == "unsupported"
+    assert caught.value.fields[0].field == field
+    assert all(word in caught.value.hint for word in works)
+
+
+def test_the_matrix_says_how_each_format_can_be_deployed():
+    def can(config, export_format):
+        try:
+            cap.require_deployable(config, export_format)
+        except Permanent:
+            return False
+        return True
+
+    for export_format in X:
+        cell = cap.capability(F.ULTRALYTICS, export_format)
+        assert cell.platforms == tuple(one for one in TargetPlatform if can(edge(one), export_format))
+        others = {kind for kind in CONFIGS if kind is not K.EDGE_PACKAGE and can(CONFIGS[kind](), export_format)}
+        assert set(cell.deployments) == others | ({K.EDGE_PACKAGE} if cell.platforms else set())

@@ -179,7 +179,6 @@ async def test_only_completed_and_proven_exports_are_served(gateway: Gateway) ->
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     assert "verified" in refused.json()["detail"]
     assert (await client.post(PATH, asked(job, "download")))["status"] == "active"
-    assert await client.refusal("POST", PATH, asked(job, "edge_package")) == (422, "unsupported")
     assert await client.refusal("POST", PATH, asked(job, config={"gpu_enabled": True})) == (422, "unsupported")
     assert await client.refusal("POST", PATH, asked(job, config={"replicas": 2})) == (400, "invalid_request")
     assert await client.refusal("POST", PATH, asked({"id": str(uuid4())})) == (404, "not_found")

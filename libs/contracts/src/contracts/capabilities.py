@@ -5,11 +5,22 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from contracts.deployment import ContainerConfig, DeploymentConfig, EdgePackageConfig, PlatformEndpointConfig
 from contracts.errors import FieldError, Permanent
 from contracts.export_options import ExportOptions, TensorRtOptions, TfliteOptions, TorchScriptOptions
 from contracts.optimization import OptimizationConfig, ValidationConfig
 from contracts.precision import PRECISIONS, precision
-from contracts.vocabulary import DeploymentType, ExportFormat, Framework, Precision, Proof, Quality, TaskType
+from contracts.vocabulary import (
+    DeploymentType,
+    ExportFormat,
+    Framework,
+    Precision,
+    Proof,
+    Quality,
+    TargetPlatform,
+    TaskType,
+)
+from contracts.wrappers import PLATFORM_FORMATS
 
 F, X, T = Framework, ExportFormat, TaskType
 
@@ -19,6 +30,7 @@ class Capability(Struct, frozen=True, kw_only=True):
 
     native     the source model itself is converted; otherwise in two stages, by way of ONNX
     proof      the strongest word that a worker of the right kind can say of such an artefact
+    platforms  what an edge package of it can be made for
     """
 
     supported: bool
@@ -29,6 +41,8 @@ class Capability(Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskType, ...] = ()
     precisions: tuple[Precision, ...] = ()
     proof: Proof | None = None
+    deployments: tuple[DeploymentType, ...] = ()
+    platforms: tuple[TargetPlatform, ...] = ()
     reason: str = ""
     """Why not, where `supported` is false."""
 
@@ -112,8 +126,9 @@ PROOFS: dict[ExportFormat, Proof] = {
 EMBEDS_PREPROCESSING = frozenset({X.ONNX, X.TORCHSCRIPT, X.OPENVINO, X.TFLITE, X.COREML, X.TENSORRT})
 EMBEDS_NMS = frozenset({X.ONNX, X.TORCHSCRIPT, X.OPENVINO})
 """Formats whose graphs can suppress boxes: a loop or an operator of the format's own that its runtime here executes."""
-EXECUTED_DEPLOYMENTS = (DeploymentType.DOWNLOAD, DeploymentType.PLATFORM_ENDPOINT)
 SERVED_FORMATS = (X.ONNX,)
+"""What Triton serves, in an endpoint or in a container: its other backends cannot be run before delivery, so no configuration for
+them could be proven."""
 
 
 def capability(framework: Framework, export_format: ExportFormat) -> Capability:
@@ -134,7 +149,21 @@ def capability(framework: Framework, export_format: ExportFormat) -> Capability:
         tasks=TASKS[framework],
         precisions=PRECISIONS[export_format],
         proof=PROOFS[export_format],
+        deployments=deployments(export_format),
+        platforms=platforms(export_format),
     )
+
+
+def deployments(export_format: ExportFormat) -> tuple[DeploymentType, ...]:
+    """How an export of this format can be deployed."""
+    served = (DeploymentType.PLATFORM_ENDPOINT, DeploymentType.CONTAINER) if export_format in SERVED_FORMATS else ()
+    edge = (DeploymentType.EDGE_PACKAGE,) if platforms(export_format) else ()
+    return (DeploymentType.DOWNLOAD, *edge, *served)
+
+
+def platforms(export_format: ExportFormat) -> tuple[TargetPlatform, ...]:
+    """The devices that run this format."""
+    return tuple(platform for platform, formats in PLATFORM_FORMATS.items() if export_format in formats)
 
 
 def require_supported(
@@ -210,17 +239,29 @@ REFUSALS: tuple[Refusal, ...] = (
 )
 
 
-def require_deployable(deployment_type: DeploymentType, export_format: ExportFormat) -> None:
+def require_deployable(config: DeploymentConfig, export_format: ExportFormat) -> None:
     """Refuse by name a deployment that nothing here can make; raises Permanent("unsupported")."""
-    if deployment_type not in EXECUTED_DEPLOYMENTS:
-        raise _unsupported(
-            "deployment_type", f"{deployment_type} is not available in this release", EXECUTED_DEPLOYMENTS
-        )
-    if deployment_type is DeploymentType.PLATFORM_ENDPOINT and export_format not in SERVED_FORMATS:
-        raise _unsupported("export_job_id", f"a {export_format} export cannot be served by an endpoint", SERVED_FORMATS)
+    match config:
+        case PlatformEndpointConfig() | ContainerConfig() if export_format not in SERVED_FORMATS:
+            kind = "an endpoint" if isinstance(config, PlatformEndpointConfig) else "a container"
+            raise _unsupported("export_job_id", f"a {export_format} export cannot be served by {kind}", SERVED_FORMATS)
+        case EdgePackageConfig(target_platform=platform) if export_format not in PLATFORM_FORMATS[platform]:
+            reason = f"{platform} cannot run a {export_format} export"
+            why, way_out = WHY_NOT.get((platform, export_format), ("", ""))
+            sentence = f"{reason}: {why}" if why else reason
+            raise _unsupported("config.target_platform", sentence, PLATFORM_FORMATS[platform], way_out)
 
 
-def _unsupported(field: str, reason: str, would_work: object) -> Permanent:
+WHY_NOT: dict[tuple[TargetPlatform, ExportFormat], tuple[str, str]] = {
+    (TargetPlatform.JETSON, X.TENSORRT): (
+        "an engine runs on the kind of GPU that it was built on, and no Jetson builds engines here",
+        "With the onnx package, trtexec --onnx=model.onnx builds the engine on the device itself.",
+    ),
+}
+"""Where the refusal of a format needs a reason: why, and another way to the same end."""
+
+
+def _unsupported(field: str, reason: str, would_work: object, way_out: str = "") -> Permanent:
     values = [str(v) for v in would_work] if isinstance(would_work, (list, tuple)) else [str(would_work)]
-    hint = f"What works: {', '.join(values)}." if values else "Leave it out."
+    hint = f"What works: {', '.join(values)}. {way_out}".rstrip() if values else "Leave it out."
     return Permanent("unsupported", f"{field}: {reason}.", hint=hint, fields=(FieldError(field, reason),))

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from contracts.vocabulary import ExportFormat
+from contracts.vocabulary import DeploymentType, ExportFormat
 
 MODEL_FILES: dict[ExportFormat, str] = {
     ExportFormat.ONNX: "model.onnx",
@@ -89,6 +89,13 @@ def edge_package(deployment_id: UUID) -> str:
 
 def container_package(deployment_id: UUID) -> str:
     return f"container-packages/{deployment_id}.zip"
+
+
+def deployed_package(deployment_type: DeploymentType, deployment_id: UUID) -> str:
+    """Where the zip of an edge or container package lies; KeyError for deployments that have none of their own."""
+    return {DeploymentType.EDGE_PACKAGE: edge_package, DeploymentType.CONTAINER: container_package}[deployment_type](
+        deployment_id
+    )
 
 
 def triton_root(deployment_id: UUID) -> str:

@@ -46,7 +46,17 @@ PUBLISHERS: dict[str, Publisher] = {
     "export-worker": Publisher(
         facts=(ExportProgressedV1, ModelExportedV1, ExportFailedV1, PreflightAnsweredV1), buckets=(LEASES, WORKERS)
     ),
-    "packager": Publisher(facts=(ExportProgressedV1, PackageBuiltV1, ExportFailedV1), buckets=(LEASES,)),
+    "packager": Publisher(
+        buckets=(LEASES,),
+        facts=(
+            ExportProgressedV1,
+            PackageBuiltV1,
+            ExportFailedV1,
+            DeploymentActivatedV1,
+            DeploymentDeactivatedV1,
+            DeploymentFailedV1,
+        ),
+    ),
     "deployer": Publisher(
         buckets=(LEASES,),
         facts=(DeploymentActivatedV1, DeploymentScaledV1, DeploymentDeactivatedV1, DeploymentFailedV1),

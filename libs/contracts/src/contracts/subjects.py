@@ -110,6 +110,11 @@ def package_lease(job_id: UUID) -> str:
     return f"package.{job_id}"
 
 
+def deployment_lease(deployment_id: UUID, generation: int) -> str:
+    """Key in LEASES of whoever builds what this generation of a deployment asks for: one packager, however often it is stated."""
+    return f"deployment.{deployment_id}.{generation}"
+
+
 def preflight_lease(preflight_id: UUID) -> str:
     """Key in LEASES of whoever answers this preflight."""
     return f"preflight.{preflight_id}"

@@ -8,6 +8,9 @@ from contracts.vocabulary import Tier
 class TierLimits(Struct, frozen=True, kw_only=True):
     """None means unlimited; `served_instances` counts the model instances of all active endpoints: each is a process.
 
+    `packages` counts edge and container packages that are not deleted: each is a copy of its model. As many of
+    them are built at a time as exports run.
+
     `rate_limit_per_minute` is of inference, exact for all proxies together; `gateway_requests_per_minute` and `event_streams` are
     of each process of the gateway.
     """
@@ -19,6 +22,7 @@ class TierLimits(Struct, frozen=True, kw_only=True):
     concurrent_exports: int
     exports_per_month: int | None
     served_instances: int
+    packages: int
     checkpoint_max_bytes: int
     gpu_access: bool
 
@@ -34,6 +38,7 @@ TIERS: dict[Tier, TierLimits] = {
         concurrent_exports=2,
         exports_per_month=50,
         served_instances=2,
+        packages=20,
         checkpoint_max_bytes=1 * GIB,
         gpu_access=False,
     ),
@@ -45,6 +50,7 @@ TIERS: dict[Tier, TierLimits] = {
         concurrent_exports=10,
         exports_per_month=1_000,
         served_instances=20,
+        packages=500,
         checkpoint_max_bytes=4 * GIB,
         gpu_access=True,
     ),
@@ -56,6 +62,7 @@ TIERS: dict[Tier, TierLimits] = {
         concurrent_exports=100,
         exports_per_month=None,
         served_instances=200,
+        packages=10_000,
         checkpoint_max_bytes=16 * GIB,
         gpu_access=True,
     ),

@@ -74,6 +74,11 @@ class DeploymentType(StrEnum):
     EDGE_PACKAGE = "edge_package"
     CONTAINER = "container"
 
+    @property
+    def is_built(self) -> bool:
+        """Whether a packager builds a zip for it."""
+        return self in (DeploymentType.EDGE_PACKAGE, DeploymentType.CONTAINER)
+
 
 class DeploymentStatus(StrEnum):
     PENDING = "pending"

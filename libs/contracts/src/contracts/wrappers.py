@@ -34,3 +34,12 @@ PLATFORM_FORMATS: dict[TargetPlatform, tuple[ExportFormat, ...]] = {
     ),
 }
 """Formats that a device runs, the best first. No engine for Jetson: TensorRT's run on the GPU that they were built on alone."""
+
+PLATFORM_LANGUAGES: dict[TargetPlatform, tuple[WrapperLanguage, ...]] = {
+    TargetPlatform.IOS: (_SWIFT, _PYTHON),
+    TargetPlatform.ANDROID: (_KOTLIN, _CPP, _PYTHON),
+    TargetPlatform.RASPBERRY_PI: (_PYTHON, _CPP),
+    TargetPlatform.JETSON: (_PYTHON, _CPP),
+    TargetPlatform.LINUX: (_PYTHON, _CPP),
+}
+"""The wrappers that an edge package brings, the device's own first; Python's everywhere, because it verifies the package."""

@@ -14,6 +14,7 @@ from contracts.events import (
     DeploymentRequestedV1,
     DeploymentScaledV1,
 )
+from contracts.keys import ObjectRef
 from contracts.vocabulary import DeploymentStatus, DesiredState
 
 Fact = DeploymentRequestedV1 | DeploymentActivatedV1 | DeploymentScaledV1 | DeploymentDeactivatedV1 | DeploymentFailedV1
@@ -63,7 +64,10 @@ DESIRED: Mapping[Command, DesiredState] = {
 
 
 class DeploymentState(Struct, frozen=True, kw_only=True):
-    """`generation` counts what was asked for, `observed_generation` is the newest one a fact has answered."""
+    """`generation` counts what was asked for, `observed_generation` is the newest one a fact has answered.
+
+    `package` is the zip of an edge or container package, as it was built last.
+    """
 
     status: DeploymentStatus = PENDING
     desired: DesiredState = DesiredState.ACTIVE
@@ -72,6 +76,7 @@ class DeploymentState(Struct, frozen=True, kw_only=True):
     revision: int = 1
     replicas: int = 1
     error: ErrorInfo | None = None
+    package: ObjectRef | None = None
 
     @property
     def is_serving(self) -> bool:
@@ -94,7 +99,7 @@ def apply(deployment: DeploymentState, fact: Fact) -> DeploymentState:
     after = replace(deployment, status=status)
     match fact:
         case DeploymentActivatedV1():
-            after = replace(after, observed_generation=fact.generation, error=None)
+            after = replace(after, observed_generation=fact.generation, error=None, package=fact.package)
         case DeploymentDeactivatedV1():
             after = replace(after, observed_generation=fact.generation, error=None)
         case DeploymentFailedV1():

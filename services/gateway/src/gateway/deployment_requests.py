@@ -8,7 +8,13 @@ from msgspec.structs import replace
 
 from contracts import credentials
 from contracts.capabilities import require_deployable
-from contracts.deployment import DeploymentConfig, PlatformEndpointConfig, parse_deployment_config
+from contracts.deployment import (
+    ContainerConfig,
+    DeploymentConfig,
+    EdgePackageConfig,
+    PlatformEndpointConfig,
+    parse_deployment_config,
+)
 from contracts.errors import FieldError, ModelportError, Permanent
 from contracts.events import DeploymentRequestedV1, DeploymentUpdatedV1
 from contracts.events.deployment import Access
@@ -51,7 +57,7 @@ async def request_deployment(
     config = parse_deployment_config(asked.deployment_type, asked.config)
     user = await accounts.lock_user(conn, user_id)
     job = await require_job(conn, user_id, asked.export_job_id)
-    _require_ready(job, asked.deployment_type)
+    _require_ready(job, config)
     if user is not None:
         await _require_room(conn, user_id, user.tier, config)
     is_download = asked.deployment_type is DeploymentType.DOWNLOAD
@@ -93,8 +99,8 @@ async def change_deployment(conn: Connection, user_id: UUID, deployment_id: UUID
         by=user_id,
     )
     if not is_download:
-        await state_access(conn, after, tier)
         await state_wish(conn, after, tier, publication=1)
+        await state_access(conn, after, tier)
     return await _reload(conn, row.id)
 
 
@@ -120,14 +126,16 @@ async def change_tier(conn: Connection, user_id: UUID, tier: Tier, by: UUID) -> 
 
 
 async def state_wish(conn: Connection, row: DeploymentRow, tier: Tier, *, publication: int) -> None:
-    """Tell the deployer what should be; `publication` counts how often this generation was stated."""
+    """Tell the deployer or the packager what should be; `publication` counts how often this generation was stated."""
     served = await deployments.served(conn, row)
     event = _wish(row, served, tier)
     await put_event(conn, event, subject_id=row.id, source=SERVICE, sequence=f"{row.state.generation}.{publication}")
 
 
 async def state_access(conn: Connection, row: DeploymentRow, tier: Tier) -> None:
-    """Tell the proxies who may call, and whether anybody may."""
+    """Tell the proxies who may call an endpoint, and whether anybody may; packages concern no proxy."""
+    if row.deployment_type is not DeploymentType.PLATFORM_ENDPOINT:
+        return
     event = DeploymentUpdatedV1(
         deployment_id=row.id,
         generation=row.state.generation,
@@ -145,14 +153,14 @@ async def require_deployment(conn: Connection, user_id: UUID, deployment_id: UUI
     return row
 
 
-def _require_ready(job: JobRow, deployment_type: DeploymentType) -> None:
+def _require_ready(job: JobRow, config: DeploymentConfig) -> None:
     field = (FieldError("export_job_id", f"is {job.state.status}"),)
     if job.state.status is not ExportStatus.COMPLETED:
         sentence = f"The export is {job.state.status}; only a completed export can be deployed."
         hint = f"Follow GET /api/v1/export/jobs/{job.id}/events and deploy it when it is completed."
         raise Permanent("conflict", sentence, hint=hint, fields=field)
-    require_deployable(deployment_type, job.export_format)
-    if deployment_type is DeploymentType.PLATFORM_ENDPOINT and job.state.proof is not Proof.VERIFIED:
+    require_deployable(config, job.export_format)
+    if isinstance(config, PlatformEndpointConfig) and job.state.proof is not Proof.VERIFIED:
         sentence = f"The export is {job.state.proof}, not verified: an endpoint serves only what has been proven."
         hint = "Read its report: GET /api/v1/export/jobs/{id}/report. The package can still be downloaded."
         raise Permanent("conflict", sentence, hint=hint, fields=(FieldError("export_job_id", "is not verified"),))
@@ -161,13 +169,28 @@ def _require_ready(job: JobRow, deployment_type: DeploymentType) -> None:
 async def _require_room(
     conn: Connection, user_id: UUID, tier: Tier, config: DeploymentConfig, *, but: UUID | None = None
 ) -> None:
-    """Whether the tier serves this too; the user's row is held, so that no two requests pass together."""
+    """Whether the tier serves or keeps this too; the user's row is held, so that no two requests pass together."""
+    if isinstance(config, EdgePackageConfig | ContainerConfig):
+        await _require_packages(conn, user_id, tier, but)
     if not isinstance(config, PlatformEndpointConfig):
         return
     allowed, running = TIERS[tier].served_instances, await deployments.served_instances(conn, user_id, but=but)
     if running + config.instances > allowed:
         sentence = f"{running} instances are served, the {tier} tier allows {allowed} at a time."
         raise ModelportError("deployment_limit_reached", sentence)
+
+
+async def _require_packages(conn: Connection, user_id: UUID, tier: Tier, but: UUID | None) -> None:
+    limits, found = TIERS[tier], await deployments.packages(conn, user_id, but=but)
+    if found.kept >= limits.packages:
+        sentence = f"{found.kept} edge and container packages are kept, the {tier} tier allows {limits.packages}."
+        hint = "Delete one that is not needed any more: it can be built again from its export."
+        raise ModelportError("deployment_limit_reached", sentence, hint=hint)
+    if found.building >= limits.concurrent_exports:
+        sentence = (
+            f"{found.building} packages are being built, the {tier} tier allows {limits.concurrent_exports} at a time."
+        )
+        raise ModelportError("deployment_limit_reached", sentence, hint="Wait for one of them to finish.")
 
 
 def _new_row(

@@ -14,11 +14,19 @@ from msgspec.structs import replace
 from nats.js.kv import KeyValue
 
 from contracts.events import Event
-from contracts.subjects import LEASES, STREAMS, export_lease, filter_subject, package_lease, stream_of
+from contracts.subjects import (
+    LEASES,
+    STREAMS,
+    deployment_lease,
+    export_lease,
+    filter_subject,
+    package_lease,
+    stream_of,
+)
 from gateway.parts import Parts
 from gateway.reactions import FACTS, durable
 from gateway.store import overdue
-from gateway.store.overdue import KnownAttempt
+from gateway.store.overdue import KnownAttempt, KnownGeneration
 from servicekit.leases import KEEP, LeaseRecord
 from servicekit.postgres import Connection, transaction
 
@@ -48,6 +56,7 @@ async def notice(parts: Parts) -> None:
             await restore(parts, conn)
         if "DEPLOYMENT" in lost:
             await overdue.forget_observed(conn)
+            await release_packages(parts, await overdue.unbuilt_packages(conn))
     if lost:
         told = ", ".join(sorted(lost))
         _log.error("the bus has lost what it held in %s: what is still wanted is stated again", told)
@@ -70,6 +79,16 @@ async def release(parts: Parts, attempts: list[KnownAttempt]) -> None:
                 attempt = max(found.attempt, known.attempt)
                 fresh = replace(found, state="released", attempt=attempt, failures=0, token="")
                 await _swap(bucket, key, fresh, revision)
+
+
+async def release_packages(parts: Parts, unbuilt: list[KnownGeneration]) -> None:
+    """Let packagers build again what they have done already, where their answer was lost with the stream."""
+    bucket = await parts.bus.kv(LEASES)
+    for known in unbuilt:
+        key = deployment_lease(known.id, known.generation)
+        record, revision = await _look(bucket, key)
+        if record is not None and record.state == "done":
+            await _swap(bucket, key, replace(record, state="released", failures=0, token=""), revision)
 
 
 async def restore(parts: Parts, conn: Connection) -> None:

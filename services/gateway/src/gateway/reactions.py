@@ -184,11 +184,12 @@ def _history_data(fact: deployment.Fact) -> object:
         case DeploymentScaledV1():
             return {"replicas": fact.replicas}
         case DeploymentActivatedV1():
-            return {
+            told = {
                 "version": f"v{fact.model_version}",
                 "generation": fact.generation,
                 "load_seconds": fact.load_seconds,
             }
+            return told | ({"package": to_builtins(fact.package)} if fact.package else {})
         case DeploymentFailedV1():
             return {"generation": fact.generation, "error": to_builtins(fact.error)}
         case _:

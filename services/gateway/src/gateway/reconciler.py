@@ -11,13 +11,14 @@ from msgspec import to_builtins
 
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import ExportCancelledV1, ExportFailedV1
-from contracts.vocabulary import ExportStatus
+from contracts.vocabulary import DeploymentType, ExportStatus
 from gateway import deployment, export_job, losses
 from gateway.deployment_requests import state_access, state_wish
 from gateway.parts import SERVICE, Parts
 from gateway.reactions import append
 from gateway.requests import release_exports
 from gateway.store import accounts, deployments, idempotency, jobs, overdue, preflights
+from gateway.store.deployments import DeploymentRow
 from gateway.store.jobs import JobRow
 from servicekit import inbox
 from servicekit.outbox import put_event
@@ -62,13 +63,13 @@ class Reconciler:
 
     async def expire_deployments(self) -> int:
         """Show as failed what nobody has deployed for too long; the wish is stated again all the same. How many."""
-        error = ErrorInfo.of(Permanent("deadline_exceeded", "No deployer has answered for too long."), stage="deploy")
         async with transaction(self._parts.pool) as conn:
             late = await overdue.unanswered_deployments(conn, self._parts.settings.deploy_limit_s)
             for deployment_id in late:
                 row = await deployments.lock(conn, deployment_id)
                 if row is None:
                     continue
+                error = _unanswered(row)
                 after = deployment.overdue(row.state, error)
                 await deployments.save(conn, row.id, after)
                 data = {"error": to_builtins(error)}
@@ -118,7 +119,7 @@ class Reconciler:
         _log.warning("export %s: %s", row.id, error.message)
 
     async def restate_deployments(self) -> int:
-        """State again the wishes that the deployer has not answered; how many."""
+        """State again the wishes that deployer and packager have not answered; how many."""
         async with transaction(self._parts.pool) as conn:
             due = await overdue.due_deployments(conn, self._parts.settings.republish_after_s)
             for deployment_id in due:
@@ -147,6 +148,12 @@ class Reconciler:
             await jobs.prune_progress(conn, self._parts.settings.progress_ttl_s)
             await preflights.prune(conn, self._parts.settings.preflight_keep_s)
         await inbox.prune(self._parts.pool)
+
+
+def _unanswered(row: DeploymentRow) -> ErrorInfo:
+    is_endpoint = row.deployment_type is DeploymentType.PLATFORM_ENDPOINT
+    sentence = f"No {'deployer' if is_endpoint else 'packager'} has answered for too long."
+    return ErrorInfo.of(Permanent("deadline_exceeded", sentence), stage="deploy" if is_endpoint else "package")
 
 
 def _out_of_time(row: JobRow) -> ErrorInfo:

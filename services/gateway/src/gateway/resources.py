@@ -203,14 +203,25 @@ def progress(row: JobRow) -> ExportProgress:
     )
 
 
+PACKAGE_URLS = {DeploymentType.EDGE_PACKAGE: "package_url", DeploymentType.CONTAINER: "dockerfile_url"}
+"""What the design calls the place of a package."""
+
+
 def deployment_target(
-    row: DeploymentRow, endpoint_url: str | None, *, link: Download | None = None, api_key: str | None = None
+    row: DeploymentRow,
+    endpoint_url: str | None,
+    bucket: str,
+    *,
+    link: Download | None = None,
+    api_key: str | None = None,
 ) -> DeploymentTarget:
     """The answer about a deployment."""
     config: dict[str, object] = to_builtins(row.config)
     config.pop("type")
     if endpoint_url:
         config |= {"endpoint_url": endpoint_url, "inference_framework": "triton", "replicas": row.state.replicas}
+    if row.state.package:
+        config |= {PACKAGE_URLS[row.deployment_type]: uri(bucket, row.state.package.key)}
     if link:
         config |= {"download_url": link.download_url, "expires_at": link.expires_at}
     asked = {name: getattr(row, name) for name in DeploymentTarget.__struct_fields__ if hasattr(row, name)}

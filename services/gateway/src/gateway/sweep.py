@@ -13,6 +13,7 @@ from msgspec import Struct
 from contracts.vocabulary import ExportStatus
 
 EXPORTS, UPLOADS, TRITON = "exports/", "uploads/", "triton-models/"
+PACKAGES = ("edge-packages/", "container-packages/")
 KEPT = ("preflights/", "kept-exports/")
 """Answers to questions that were asked before; they are made again where they are still wanted."""
 ATTEMPTS = "attempts"
@@ -52,10 +53,13 @@ class Ages(Struct, frozen=True, kw_only=True):
 
 
 def owner_of(key: str) -> UUID | None:
-    """The job or deployment whose folder a key lies in; None for what is no such key."""
-    parts = key.split("/")
+    """The job or deployment whose folder a key lies in, or whose package it is; None for what is no such key."""
+    root, _, rest = key.partition("/")
+    name, inside, _ = rest.partition("/")
+    is_package = f"{root}/" in PACKAGES and not inside and name.endswith(".zip")
+    is_in_folder = f"{root}/" in (EXPORTS, TRITON) and bool(inside)
     try:
-        return UUID(parts[1]) if len(parts) > 2 and f"{parts[0]}/" in (EXPORTS, TRITON) else None
+        return UUID(name.removesuffix(".zip")) if is_package or is_in_folder else None
     except ValueError:
         return None
 
@@ -70,7 +74,7 @@ def is_unowned(found: Found, known: Known, ages: Ages) -> bool:
     owner = owner_of(found.key)
     if owner is None or age <= ages.grace:
         return False
-    if found.key.startswith(TRITON):
+    if found.key.startswith((TRITON, *PACKAGES)):
         return owner not in known.deployments
     return _is_left_by(known.jobs.get(owner), found.key, ages)
 

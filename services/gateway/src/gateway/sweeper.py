@@ -15,7 +15,7 @@ from contracts.errors import Transient
 from contracts.subjects import LEASES
 from gateway.parts import Parts
 from gateway.store import owners
-from gateway.sweep import EXPORTS, KEPT, TRITON, UPLOADS, Ages, Found, Known, is_unowned, owner_of
+from gateway.sweep import EXPORTS, KEPT, PACKAGES, TRITON, UPLOADS, Ages, Found, Known, is_unowned, owner_of
 from servicekit import leftovers
 from servicekit.leases import LeaseRecord
 from servicekit.uris import uri
@@ -55,7 +55,7 @@ class Sweeper:
             upload_keep=timedelta(seconds=settings.upload_keep_s),
         )
         removed = 0
-        for prefix in (EXPORTS, UPLOADS, TRITON, *KEPT):
+        for prefix in (EXPORTS, UPLOADS, TRITON, *PACKAGES, *KEPT):
             async for page in leftovers.pages(self._parts.objects, prefix):
                 found = [Found(key=item.key, modified=item.modified) for item in page if item.modified]
                 known = await self._known([one.key for one in found])

@@ -1,4 +1,4 @@
-"""/api/v1/deployments: packages to download and live endpoints."""
+"""/api/v1/deployments: packages to download, for devices and for containers, and live endpoints."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,9 @@ from litestar.params import FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from contracts import keys
+from contracts.deployment import ContainerConfig, EdgePackageConfig
 from contracts.errors import Permanent
-from contracts.vocabulary import DeploymentStatus, DeploymentType
+from contracts.vocabulary import DeploymentStatus, DeploymentType, TargetPlatform
 from gateway import deployment_requests as requests
 from gateway import once, resources
 from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Name, Sender, Wired
@@ -26,6 +27,17 @@ from gateway.store.pages import Query
 from servicekit.postgres import Connection, transaction
 
 PATH = "/api/v1/deployments"
+EDGE_NAMES = dict.fromkeys((TargetPlatform.IOS, TargetPlatform.ANDROID), "mobile-package")
+"""The design's word for packages of phones."""
+CONTAINER_PACKAGE = "container-package.zip"
+HINTS = {
+    DeploymentStatus.PENDING: "It is about to be built: ask again once GET /api/v1/deployments/{id} says active.",
+    DeploymentStatus.DEPLOYING: "It is being built: ask again once GET /api/v1/deployments/{id} says active.",
+    DeploymentStatus.ACTIVE: "Reactivate it: POST /api/v1/deployments/{id}/reactivate.",
+    DeploymentStatus.INACTIVE: "Reactivate it first: POST /api/v1/deployments/{id}/reactivate.",
+    DeploymentStatus.FAILED: "GET /api/v1/deployments/{id} says under `error` why; POST …/reactivate tries again.",
+}
+"""What to do about a package that cannot be fetched now."""
 
 
 class NewDeployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,20 +104,20 @@ async def get_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> Dep
 
 @delete(f"{PATH}/{{deployment_id:uuid}}", **WRITE)
 async def delete_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> None:
-    """Stop serving at once, unload the model and remove its served copy; the export stays."""
+    """Stop serving at once, unload the model and remove its served copy, or the package; the export stays."""
     async with transaction(parts.pool) as conn:
         await requests.change_deployment(conn, caller.user_id, deployment_id, Command.DELETE)
 
 
 @post(f"{PATH}/{{deployment_id:uuid}}/deactivate", status_code=200, **WRITE)
 async def deactivate_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> DeploymentTarget:
-    """Stop serving at once and unload the model."""
+    """Stop serving at once and unload the model; a package is kept, but cannot be fetched."""
     return await _change(parts, caller, deployment_id, Command.DEACTIVATE)
 
 
 @post(f"{PATH}/{{deployment_id:uuid}}/reactivate", status_code=200, **WRITE)
 async def reactivate_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> DeploymentTarget:
-    """Load the model again, also after a failure; it serves once its status is active."""
+    """Load the model or build the package again, also after a failure; it can be used once its status is active."""
     return await _change(parts, caller, deployment_id, Command.REACTIVATE)
 
 
@@ -147,12 +159,12 @@ async def get_deployment_usage(parts: Wired, caller: Sender, deployment_id: Id) 
 
 @get(f"{PATH}/{{deployment_id:uuid}}/download", **READ)
 async def get_deployment_download(parts: Wired, caller: Sender, deployment_id: Id) -> Download:
-    """A presigned link to the package behind a deployment of any type."""
+    """A presigned link to the deployment's own package, or of an endpoint to the package of its export."""
     async with parts.pool.acquire() as conn:
         row = await requests.require_deployment(conn, caller.user_id, deployment_id)
-        if row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is not DeploymentStatus.ACTIVE:
-            raise Permanent("conflict", f"The download is {row.state.status}; reactivate it first.")
-        return await _sign(parts, await deployments.served(conn, row))
+        if row.deployment_type is not DeploymentType.PLATFORM_ENDPOINT and not _is_open(row):
+            raise Permanent("conflict", f"The package is {row.state.status}.", hint=HINTS[row.state.status])
+        return await _sign(parts, row, await deployments.served(conn, row))
 
 
 ROUTES: Sequence[HTTPRouteHandler] = (
@@ -187,29 +199,40 @@ def _resource(
     url = None
     if row.deployment_type is DeploymentType.PLATFORM_ENDPOINT:
         url = f"{parts.settings.proxy_public_url.rstrip('/')}/v1/infer/{row.id}"
-    return resources.deployment_target(row, url, link=link, api_key=api_key)
+    return resources.deployment_target(row, url, parts.objects.bucket, link=link, api_key=api_key)
 
 
 async def _links(conn: Connection, parts: Parts, rows: Sequence[DeploymentRow]) -> dict[UUID, Download]:
-    """Links to the packages of the downloads among the deployments, but for those that were deactivated."""
-    open_ones = [
-        row
-        for row in rows
-        if row.deployment_type is DeploymentType.DOWNLOAD and row.state.status is DeploymentStatus.ACTIVE
-    ]
+    """Links to the packages among the deployments, but for those that are not built yet or were deactivated."""
+    open_ones = [row for row in rows if row.deployment_type is not DeploymentType.PLATFORM_ENDPOINT and _is_open(row)]
     served = await deployments.served_by(conn, open_ones)
-    return {row.id: await _sign(parts, served[row.id]) for row in open_ones}
+    return {row.id: await _sign(parts, row, served[row.id]) for row in open_ones}
 
 
-async def _sign(parts: Parts, served: Served) -> Download:
+def _is_open(row: DeploymentRow) -> bool:
+    """Whether there is something to fetch."""
+    has_package = row.state.package is not None or not row.deployment_type.is_built
+    return row.state.status is DeploymentStatus.ACTIVE and has_package
+
+
+async def _sign(parts: Parts, row: DeploymentRow, served: Served) -> Download:
     """Signed here, without asking the store."""
     ttl = parts.settings.download_ttl_s
-    filename = f"{served.metadata.model_info.model_name}-v{served.version}-{keys.PACKAGE}".replace("/", "_")
+    package, filename = row.state.package or served.package, _filename(row, served)
     expires_at = datetime.now(UTC) + timedelta(seconds=ttl)
     return Download(
-        download_url=await parts.objects.presign_get(served.package.key, int(ttl), filename),
+        download_url=await parts.objects.presign_get(package.key, int(ttl), filename),
         expires_at=expires_at,
         filename=filename,
-        sha256=served.package.sha256,
-        size_bytes=served.package.size_bytes,
+        sha256=package.sha256,
+        size_bytes=package.size_bytes,
     )
+
+
+def _filename(row: DeploymentRow, served: Served) -> str:
+    """What a browser calls the package; the model's name is a stranger's."""
+    if isinstance(row.config, EdgePackageConfig):
+        kind = EDGE_NAMES.get(row.config.target_platform, f"edge-package-{row.config.target_platform}")
+        return f"vision-ai-{kind}-{row.export_job_id}.zip".replace("_", "-")
+    package = CONTAINER_PACKAGE if isinstance(row.config, ContainerConfig) else keys.PACKAGE
+    return f"{served.metadata.model_info.model_name}-v{served.version}-{package}".replace("/", "_")

@@ -149,6 +149,25 @@ async def served_instances(conn: Connection, user_id: UUID, *, but: UUID | None 
     )
 
 
+class Packages(Struct, frozen=True, kw_only=True):
+    """How many edge and container packages a user has: all of them, and those that a packager is at."""
+
+    kept: int
+    building: int
+
+
+async def packages(conn: Connection, user_id: UUID, *, but: UUID | None = None) -> Packages:
+    """Edge and container packages of a user that are not deleted, one of them left out."""
+    (record,) = await conn.fetch(
+        "SELECT count(*) AS kept, count(*) FILTER (WHERE status IN ('pending', 'deploying')) AS building "
+        "FROM deployment_targets WHERE user_id = $1 AND deployment_type IN ('edge_package', 'container') "
+        "AND deleted_at IS NULL AND id IS DISTINCT FROM $2",
+        user_id,
+        but,
+    )
+    return convert(dict(record), Packages)
+
+
 async def save(conn: Connection, deployment_id: UUID, state: DeploymentState) -> None:
     """Write what commands and facts say now; a new generation counts as requested now."""
     await conn.execute(_SAVE, deployment_id, *(getattr(state, name) for name in _STATE))

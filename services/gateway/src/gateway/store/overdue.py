@@ -27,6 +27,13 @@ class KnownAttempt(Struct, frozen=True, kw_only=True):
     attempt: int
 
 
+class KnownGeneration(Struct, frozen=True, kw_only=True):
+    """A deployment and what was asked of it last."""
+
+    id: UUID
+    generation: int
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """When a job is given up, in seconds."""
 
@@ -130,8 +137,21 @@ async def forget_inbox(conn: Connection, consumers: list[str]) -> None:
 
 
 async def forget_observed(conn: Connection) -> None:
-    """After the stream of deployments was lost: every wish is stated again, so that deployer and proxies learn it."""
+    """After the stream of deployments was lost: every wish is stated again, so that deployer and proxies learn it.
+
+    Packages that are built stay so: nobody holds them in memory.
+    """
     await conn.execute(
-        "UPDATE deployment_targets SET observed_generation = 0, requested_at = '-infinity' "
-        "WHERE deployment_type <> 'download' AND (deleted_at IS NULL OR observed_generation < generation)"
+        "UPDATE deployment_targets SET requested_at = '-infinity', "
+        "observed_generation = CASE deployment_type WHEN 'platform_endpoint' THEN 0 ELSE observed_generation END "
+        "WHERE observed_generation < generation OR (deployment_type = 'platform_endpoint' AND deleted_at IS NULL)"
     )
+
+
+async def unbuilt_packages(conn: Connection) -> list[KnownGeneration]:
+    """Edge and container packages whose newest generation nobody has answered."""
+    records = await conn.fetch(
+        "SELECT id, generation FROM deployment_targets WHERE observed_generation < generation "
+        "AND deployment_type IN ('edge_package', 'container')"
+    )
+    return [convert(dict(record), KnownGeneration) for record in records]

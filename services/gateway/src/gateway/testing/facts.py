@@ -144,6 +144,20 @@ class Worker:
         return ObjectRef(key=keys.attempt_file(self.request.job_id, attempt, name), sha256=SHA, size_bytes=size)
 
 
+def packaged(request: DeploymentRequestedV1) -> DeploymentActivatedV1:
+    """A packager's answer."""
+    key = keys.deployed_package(request.deployment_type, request.deployment_id)
+    return DeploymentActivatedV1(
+        deployment_id=request.deployment_id,
+        generation=request.generation,
+        deployment_type=request.deployment_type,
+        package=ObjectRef(key=key, sha256=SHA, size_bytes=SIZE),
+        model_version=request.model_version,
+        metadata=request.metadata,
+        access=request.access,
+    )
+
+
 def activated(request: DeploymentRequestedV1) -> DeploymentActivatedV1:
     return DeploymentActivatedV1(
         deployment_id=request.deployment_id,
