@@ -15,8 +15,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from contracts.errors import Permanent
 from export_worker.frameworks.archive import unpack
 from export_worker.sandbox import onnx_guard, outputs
-from export_worker.sandbox.job_dir import JobDir
 from packager import archive as packages
+from servicekit.sandbox.job_dir import JobDir
 
 pytestmark = pytest.mark.attack
 LIMIT = 64 << 20

@@ -10,13 +10,13 @@ import pytest
 
 from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1
 from contracts.vocabulary import Framework
-from export_worker.sandbox.bubblewrap import MIB, Limits, Sandbox, make, separate_uid
-from export_worker.sandbox.job_dir import JobDir
-from export_worker.sandbox.step_log import StepLog
 from export_worker.sandbox.steps import Step
 from servicekit import replay
 from servicekit.bus import Bus
 from servicekit.objects import ObjectStore
+from servicekit.sandbox.bounded_log import BoundedLog
+from servicekit.sandbox.bubblewrap import MIB, Limits, Sandbox
+from servicekit.sandbox.job_dir import JobDir
 from servicekit.telemetry import Telemetry
 from servicekit.testing import NatsServer, S3Server
 from servicekit.workplace import delete
@@ -34,17 +34,6 @@ SMALL = Limits(
 )
 
 
-@pytest.fixture(params=["own_uid", "user_namespace"])
-def sandbox(request: pytest.FixtureRequest) -> Sandbox:
-    """Both ways to isolate that this machine can try."""
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        pytest.skip("bubblewrap is not installed")
-    if request.param == "own_uid" and os.geteuid() != 0:
-        pytest.skip("a user id of its own needs root")
-    return make(bwrap, own_uid=separate_uid() if request.param == "own_uid" else None)
-
-
 @pytest.fixture
 def job(tmp_path: Path, sandbox: Sandbox) -> Iterator[JobDir]:
     made = JobDir.create(tmp_path / "run", sandbox.uid())
@@ -59,7 +48,7 @@ async def step_of(sandbox: Sandbox, job: JobDir) -> AsyncIterator[Callable[..., 
     started: list[Step] = []
 
     async def start(deed: str, limits: Limits = SMALL) -> Step:
-        log = StepLog(job.log, limits.log_bytes)
+        log = BoundedLog(job.log, limits.log_bytes)
         step = Step(sandbox, job, limits, log, command=(sys.executable, "-S", "/job/input/child.py", deed))
         await step.start(Framework.ULTRALYTICS)
         started.append(step)

@@ -20,11 +20,11 @@ from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker.app import App, build_app
 from export_worker.launchers.subprocess import SubprocessLauncher
-from export_worker.sandbox import watch
-from export_worker.sandbox.bubblewrap import SandboxState
 from export_worker.settings import load
 from servicekit.bus import Bus
 from servicekit.objects import ObjectStore
+from servicekit.sandbox import watch
+from servicekit.sandbox.bubblewrap import SandboxState
 from servicekit.servers import free_ports
 from servicekit.telemetry import Telemetry
 

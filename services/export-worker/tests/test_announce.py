@@ -7,7 +7,7 @@ import pytest
 from contracts.vocabulary import ExportFormat, ExportRoute, Framework
 from export_worker import registry
 from export_worker.announce import NO_GPU, probe, taken_formats, taken_routes
-from export_worker.sandbox.bubblewrap import SandboxState
+from servicekit.sandbox.bubblewrap import SandboxState
 
 BOX = SandboxState(available=True, description="bubblewrap")
 BOTH = (ExportFormat.ONNX, ExportFormat.TORCHSCRIPT)

@@ -16,9 +16,9 @@ from contracts.events import (
 )
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, Framework
-from export_worker.sandbox import selftest, watch
-from export_worker.sandbox.bubblewrap import SandboxState
 from servicekit.bus import Bus
+from servicekit.sandbox import selftest, watch
+from servicekit.sandbox.bubblewrap import SandboxState
 from servicekit.servers import free_ports
 
 from .floor import Floor, command_line

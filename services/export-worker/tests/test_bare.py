@@ -19,12 +19,12 @@ from contracts.export_options import OnnxOptions
 from contracts.vocabulary import Framework, TaskType
 from export_worker import plain
 from export_worker.app import App, build_app
-from export_worker.sandbox import watch
-from export_worker.sandbox.bare import Bare
-from export_worker.sandbox.job_dir import JobDir
-from export_worker.sandbox.step_log import StepLog
 from export_worker.sandbox.steps import Step
 from export_worker.settings import load
+from servicekit.sandbox import watch
+from servicekit.sandbox.bare import Bare
+from servicekit.sandbox.bounded_log import BoundedLog
+from servicekit.sandbox.job_dir import JobDir
 from servicekit.servers import free_ports
 from servicekit.telemetry import Telemetry
 from servicekit.workplace import delete
@@ -173,7 +173,7 @@ def job(tmp_path: Path) -> Iterator[JobDir]:
 )
 async def test_a_step_without_a_sandbox_still_has_limits_and_is_ended_whole(job: JobDir, deed: str, code: str) -> None:
     command = (sys.executable, "-S", str(job.input / "child.py"), deed)
-    step = Step(Bare(), job, SMALL, StepLog(job.log, SMALL.log_bytes), command=command)
+    step = Step(Bare(), job, SMALL, BoundedLog(job.log, SMALL.log_bytes), command=command)
     await step.start(Framework.TIMM)
     result = await step.finish(lambda _: None)
     assert result.error is not None
@@ -191,7 +191,7 @@ async def test_a_step_without_a_sandbox_has_no_foreign_environment_and_no_socket
         "except OSError: out = sorted(k for k in os.environ if 'MODELPORT' in k)\n"
         "print(json.dumps({'type': 'error', 'code': 'conversion_failed', 'message': str(out)}), flush=True)\n"
     )
-    step = Step(Bare(), job, SMALL, StepLog(job.log, SMALL.log_bytes), command=(sys.executable, "-S", "-c", code))
+    step = Step(Bare(), job, SMALL, BoundedLog(job.log, SMALL.log_bytes), command=(sys.executable, "-S", "-c", code))
     await step.start(Framework.TIMM)
     error = (await step.finish(lambda _: None)).error
     assert error is not None

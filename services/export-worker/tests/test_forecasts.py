@@ -13,7 +13,7 @@ from contracts.preflight import Forecast
 from contracts.vocabulary import ExportFormat, Precision
 from export_worker.forecast.found import FILE, Foreseen
 from export_worker.sandbox import forecasts
-from export_worker.sandbox.job_dir import JobDir
+from servicekit.sandbox.job_dir import JobDir
 
 X = ExportFormat
 WISHES = (OnnxOptions(), CoreMlOptions(), TfliteOptions())

@@ -17,7 +17,7 @@ from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker.launchers import Launcher, RunHandle, RunState
 from export_worker.launchers.politeness import POLITE, may_take_back
 from export_worker.launchers.subprocess import SubprocessLauncher, clean
-from export_worker.sandbox import watch
+from servicekit.sandbox import watch
 
 SCRIPT = """
 import json, os, signal, sys, time

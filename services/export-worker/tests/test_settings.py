@@ -4,8 +4,8 @@ import pytest
 
 from contracts.errors import Permanent
 from contracts.vocabulary import ExportFormat, Framework
-from export_worker.sandbox.bubblewrap import MIB
 from export_worker.settings import WorkerSettings, load, load_run
+from servicekit.sandbox.bubblewrap import MIB
 
 NEEDED = {
     "MODELPORT_NATS_URL": "nats://127.0.0.1:4222",

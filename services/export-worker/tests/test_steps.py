@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from contracts.vocabulary import ExportStage
-from export_worker.sandbox import watch
-from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.messages import Progress
 from export_worker.sandbox.steps import Outcome, Step
+from servicekit.sandbox import watch
+from servicekit.sandbox.job_dir import JobDir
 
 from .conftest import SMALL
 

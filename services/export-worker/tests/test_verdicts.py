@@ -2,9 +2,11 @@
 
 import pytest
 
-from export_worker.sandbox.bubblewrap import MIB, Limits
 from export_worker.sandbox.messages import Failed
-from export_worker.sandbox.verdicts import Broken, explain, signal_of
+from export_worker.sandbox.verdicts import explain
+from servicekit.sandbox.bubblewrap import MIB, Limits
+from servicekit.sandbox.command import signal_of
+from servicekit.sandbox.contained import Broken
 
 LIMITS = Limits(memory_bytes=512 * MIB, wall_s=60)
 TOLD = Failed(code="parity_failed", message="it differs", stage="verify")

@@ -16,8 +16,8 @@ from contracts.events import (
     ModelExportedV1,
 )
 from contracts.vocabulary import ExportStage, Framework
-from export_worker.sandbox import watch
 from servicekit.leases import Lease, Leases
+from servicekit.sandbox import watch
 from servicekit.servers import free_ports
 
 from .floor import FAKE_WORKER, Floor, command_line

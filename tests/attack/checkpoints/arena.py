@@ -16,10 +16,11 @@ from contracts.export_options import OnnxOptions
 from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker.fetch import Checkpoint
 from export_worker.sandbox import outputs
-from export_worker.sandbox.bubblewrap import MIB, Limits, Sandbox, make, separate_uid
-from export_worker.sandbox.job_dir import JobDir
-from export_worker.sandbox.step_log import StepLog
+from export_worker.sandbox.seen import by_steps
 from export_worker.sandbox.steps import Step
+from servicekit.sandbox.bounded_log import BoundedLog
+from servicekit.sandbox.bubblewrap import MIB, Limits, Sandbox, make, separate_uid
+from servicekit.sandbox.job_dir import JobDir
 from servicekit.workplace import delete
 
 LIMITS = Limits(
@@ -69,9 +70,9 @@ class Arena:
         own = separate_uid()
         assert self._bwrap
         if own is None:
-            return make(self._bwrap, own_uid=None)
+            return make(self._bwrap, by_steps(), own_uid=None)
         self.uids.add(own + len(self.uids) + 1)
-        return make(self._bwrap, own_uid=max(self.uids))
+        return make(self._bwrap, by_steps(), own_uid=max(self.uids))
 
     async def run(self, model: Model, limits: Limits = LIMITS) -> Trial:
         """To its end, with everything that lives inside."""
@@ -79,7 +80,7 @@ class Arena:
         job = JobDir.create(self._folder / uuid4().hex, sandbox.uid())
         shutil.copyfile(model.path, job.input / model.path.name)
         job.write_request(msgspec.json.encode(request(model)))
-        log = StepLog(job.log, limits.log_bytes)
+        log = BoundedLog(job.log, limits.log_bytes)
         step = Step(sandbox, job, limits, log)
         try:
             await step.start(model.framework)

@@ -1,5 +1,7 @@
 """pytest fixtures on real servers; a plugin by the entry point `servicekit`, nothing heavy imported until used."""
 
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from servicekit.bus import Bus
     from servicekit.objects import ObjectStore
     from servicekit.postgres import Pool
+    from servicekit.sandbox.bubblewrap import Sandbox
     from servicekit.telemetry import Telemetry
     from servicekit.testing import NatsServer, PostgresServer, S3Server
 
@@ -104,3 +107,16 @@ async def bus(nats_server: "NatsServer", telemetry: "Telemetry") -> "AsyncIterat
     await made.connect()
     yield made
     await made.stop()
+
+
+@pytest.fixture(params=["own_uid", "user_namespace"])
+def sandbox(request: pytest.FixtureRequest) -> "Sandbox":
+    """Both ways to isolate commands that this machine can try."""
+    from servicekit.sandbox.bubblewrap import make, separate_uid
+
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        pytest.skip("bubblewrap is not installed")
+    if request.param == "own_uid" and os.geteuid() != 0:
+        pytest.skip("a user id of its own needs root")
+    return make(bwrap, own_uid=separate_uid() if request.param == "own_uid" else None)

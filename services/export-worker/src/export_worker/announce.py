@@ -14,10 +14,10 @@ from contracts.export_options import FLAVOR_ROUTES
 from contracts.subjects import WORKERS
 from contracts.vocabulary import ExportFormat, ExportRoute, Framework
 from export_worker import registry
-from export_worker.sandbox.bubblewrap import SandboxState
 from export_worker.toolchains import FLAVORS, GPU_FLAVORS, NEEDS, PACKAGES, missing_modules, nvidia_devices
 from servicekit import tasks
 from servicekit.bus import Bus
+from servicekit.sandbox.bubblewrap import SandboxState
 
 PERIOD_S = 10.0
 TTL_S = 45.0

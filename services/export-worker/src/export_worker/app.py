@@ -15,14 +15,15 @@ from export_worker.launchers.subprocess import COMMAND, SubprocessLauncher
 from export_worker.launchers.warm import WarmKeeper
 from export_worker.preflights import Preflights
 from export_worker.reactions import Exports
-from export_worker.sandbox import selftest
-from export_worker.sandbox.bubblewrap import SandboxState
+from export_worker.sandbox.seen import by_steps
 from export_worker.settings import Settings, WorkerSettings
 from servicekit import replay
 from servicekit.bus import Bus
 from servicekit.health import HealthServer
 from servicekit.jobs import JobConsumer
 from servicekit.objects import ObjectStore
+from servicekit.sandbox import selftest
+from servicekit.sandbox.bubblewrap import SandboxState
 from servicekit.telemetry import Telemetry
 from servicekit.workplace import Home
 
@@ -164,7 +165,7 @@ def build_app(
 ) -> App:
     """The worker with its parts; tests pass their own sandbox state, launcher, or command of a run."""
     home = Home(Path(settings.worker.work_dir), settings.worker.id)
-    state = state or selftest.examine(settings.worker.sandbox, environ)
+    state = state or selftest.examine(settings.worker.sandbox, by_steps(), environ)
     if not state.available:
         environ = {**environ, "MODELPORT_SANDBOX": "off"}
     return App(

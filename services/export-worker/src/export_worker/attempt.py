@@ -21,7 +21,7 @@ from export_worker import facts, plain, reuse
 from export_worker.fetch import Checkpoint, fetch
 from export_worker.preflight_attempt import PreflightAttempt
 from export_worker.room import TEXT, Exit, Room
-from export_worker.sandbox import outputs, watch
+from export_worker.sandbox import outputs
 from export_worker.sandbox.outputs import Artefact
 from export_worker.sandbox.steps import Outcome
 from export_worker.settings import RunSettings
@@ -29,6 +29,7 @@ from servicekit import telemetry
 from servicekit.bus import Bus
 from servicekit.leases import LeaseLost
 from servicekit.objects import ObjectStore
+from servicekit.sandbox import watch
 from servicekit.telemetry import Telemetry
 
 SERVICE = "export-worker"

@@ -15,10 +15,11 @@ from contracts.vocabulary import ExportStage
 from export_worker import facts, kept, plain
 from export_worker.fetch import fetch
 from export_worker.room import Room
-from export_worker.sandbox import forecasts, watch
+from export_worker.sandbox import forecasts
 from export_worker.sandbox.messages import Progress
 from servicekit.bus import Bus
 from servicekit.objects import ObjectStore
+from servicekit.sandbox import watch
 from servicekit.telemetry import Telemetry
 
 

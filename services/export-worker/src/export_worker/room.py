@@ -6,12 +6,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from contracts.errors import Transient
-from export_worker.sandbox import bubblewrap
-from export_worker.sandbox.bare import Bare
-from export_worker.sandbox.job_dir import JobDir
-from export_worker.sandbox.step_log import StepLog
+from export_worker.sandbox.seen import by_steps
 from export_worker.sandbox.steps import Step
 from export_worker.settings import RunSettings
+from servicekit.sandbox import bubblewrap
+from servicekit.sandbox.bare import Bare
+from servicekit.sandbox.bounded_log import BoundedLog
+from servicekit.sandbox.job_dir import JobDir
 
 RUN_DIR = "MODELPORT_RUN_DIR"
 TEXT = "text/plain; charset=utf-8"
@@ -33,16 +34,16 @@ class Room:
 
     def __init__(self, settings: RunSettings, environ: Mapping[str, str], command: tuple[str, ...]) -> None:
         """Only a worker that has switched the sandbox off goes without; Transient where it does not work for this run alone."""
-        worker = settings.worker
-        found, state = bubblewrap.choose(worker.sandbox, environ)
+        worker, seen = settings.worker, by_steps()
+        found, state = bubblewrap.choose(worker.sandbox, seen, environ)
         if found is None and worker.sandbox != "off":
             raise Transient("sandbox_unavailable", f"The sandbox does not work now: {state.description}.")
-        box = found or Bare()
+        box = found or Bare(devices=seen.devices, variables=seen.variables)
         self.takes_code = box.isolates or worker.unsandboxed_checkpoints == "accept"
         limits = settings.worker.limits(settings.worker.step_timeout_s)
         root = Path(environ.get(RUN_DIR) or Path(settings.worker.work_dir) / f"run-{uuid4().hex}")
         self.job = JobDir.create(root, box.uid())
-        self.log = StepLog(self.job.log, limits.log_bytes)
+        self.log = BoundedLog(self.job.log, limits.log_bytes)
         self.step = Step(box, self.job, limits, self.log, command=command)
 
     async def close(self) -> None:

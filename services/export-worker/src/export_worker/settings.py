@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from contracts.vocabulary import ExportFormat, Framework
-from export_worker.sandbox.bubblewrap import MIB, Limits
 from servicekit import settings
+from servicekit.sandbox.bubblewrap import MIB, Limits
 from servicekit.settings import BusSettings, HttpSettings, S3Settings
 
 Positive = Annotated[int, Meta(ge=1)]

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from export_worker.sandbox import watch
+from servicekit.sandbox import watch
 
 POLITE = 10
 NORMAL = 0

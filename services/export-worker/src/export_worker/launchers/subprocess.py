@@ -19,10 +19,10 @@ from export_worker.launchers import Remains, RunHandle, RunState
 from export_worker.launchers.politeness import NORMAL, POLITE, set_niceness
 from export_worker.room import RUN_DIR, Exit
 from export_worker.run import PARENT
-from export_worker.sandbox import watch
-from export_worker.sandbox.job_dir import LOG
 from export_worker.settings import RUN_SETTINGS
 from servicekit import tasks
+from servicekit.sandbox import watch
+from servicekit.sandbox.job_dir import LOG
 from servicekit.workplace import delete
 
 COMMAND = (sys.executable, "-m", "export_worker.run")

@@ -1,1 +1,1 @@
-"""One step apart from everything: the sandbox around it, its limits, its words, its outputs, none of them trusted."""
+"""One step apart from everything: what it sees, its words, its outputs, none of them trusted; the walls are `servicekit.sandbox`."""

@@ -11,10 +11,10 @@ from contracts.precision import PRECISIONS
 from contracts.preflight import Forecast
 from contracts.vocabulary import ExportFormat
 from export_worker.forecast.found import FILE, Foreseen
-from export_worker.sandbox.bubblewrap import MIB
-from export_worker.sandbox.job_dir import JobDir
 from export_worker.sandbox.messages import STEP_CODES, printable
 from export_worker.sandbox.outputs import take
+from servicekit.sandbox.bubblewrap import MIB
+from servicekit.sandbox.job_dir import JobDir
 
 MAX_BYTES = 1 * MIB
 

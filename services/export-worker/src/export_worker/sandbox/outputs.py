@@ -17,9 +17,9 @@ from contracts.model_package import ModelInfo, ModelMetadata
 from contracts.vocabulary import ExportFormat, Proof
 from export_worker.fetch import Checkpoint
 from export_worker.sandbox import coreml_guard, onnx_guard, openvino_guard, tflite_guard
-from export_worker.sandbox.bubblewrap import MIB
-from export_worker.sandbox.job_dir import OUTPUT, JobDir
 from export_worker.toolchains import nvidia_devices
+from servicekit.sandbox.bubblewrap import MIB
+from servicekit.sandbox.job_dir import OUTPUT, JobDir
 
 TAKEN = "taken"
 MAX_BYTES: dict[str, int] = {METADATA: 1 * MIB, PARITY_REPORT: 1 * MIB, GOLDENS: 64 * MIB}

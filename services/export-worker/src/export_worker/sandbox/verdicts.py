@@ -1,22 +1,14 @@
 """Names the error of a step that did not succeed: from the limit it broke, its own words, or the way its process ended."""
 
 import signal
-from enum import StrEnum
 
 from contracts.errors import ERRORS, ErrorInfo
-from export_worker.sandbox.bubblewrap import MIB, Limits
 from export_worker.sandbox.messages import Failed, verdict
+from servicekit.sandbox.bubblewrap import MIB, Limits
+from servicekit.sandbox.command import signal_of
+from servicekit.sandbox.contained import Broken
 
 NO_MEMORY = ("MemoryError", "can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
-
-
-class Broken(StrEnum):
-    """The limit that ended a step."""
-
-    MEMORY = "memory"
-    DISK = "disk"
-    TIME = "time"
-    PROCESSES = "processes"
 
 
 def explain(limits: Limits, *, broken: Broken | None, told: Failed | None, exit_code: int | None) -> ErrorInfo:
@@ -41,15 +33,6 @@ _LIMIT_SIGNALS = {
     signal.SIGXCPU: Broken.TIME,
     signal.SIGXFSZ: Broken.DISK,
 }
-
-
-def signal_of(code: int | None) -> signal.Signals | None:
-    """The signal behind an exit status; bubblewrap answers 128 + number for what died inside."""
-    number = -code if code is not None and code < 0 else (code or 0) - 128
-    try:
-        return signal.Signals(number)
-    except ValueError:
-        return None
 
 
 def _over(broken: Broken, limits: Limits, cause: str = "") -> ErrorInfo:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from export_worker.sandbox.step_log import StepLog
+from servicekit.sandbox.bounded_log import BoundedLog
 
 
 def write(path: Path, limit: int, *pieces: bytes) -> bytes:
-    log = StepLog(path, limit)
+    log = BoundedLog(path, limit)
     for piece in pieces:
         log.write(piece)
     log.close()
@@ -36,7 +36,7 @@ def test_one_giant_write_is_cut_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_the_beginning_can_be_read_while_the_step_runs(tmp_path: Path) -> None:
-    log = StepLog(tmp_path / "log", 1000)
+    log = BoundedLog(tmp_path / "log", 1000)
     log.say("loading")
     assert (tmp_path / "log").read_bytes() == b"[run] loading\n"
     log.close()

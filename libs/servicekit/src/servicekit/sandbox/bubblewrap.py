@@ -1,11 +1,10 @@
-"""The bubblewrap sandbox of one step: no network, no credentials, no capability, one writable directory.
+"""The bubblewrap sandbox of one command: no network, no credentials, no capability, one writable directory.
 
-Opening a checkpoint runs its code, so the step inside is taken to be hostile. It sees the interpreter, our own packages and /usr read
+Opening a checkpoint runs its code, so what runs inside is taken to be hostile. It sees the interpreter, /usr and what it is shown read
 only, and its job directory at /job. Started by root it runs under a user id that nothing else on the machine has (so that the limit on
 processes counts it alone); started by a user it runs in a user namespace of its own.
 """
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,15 +12,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from export_worker.sandbox import seccomp
-from export_worker.toolchains import step_devices
+from servicekit.sandbox import seccomp
 
 JOB = "/job"
 TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108  (the sandbox' own, private to one job)
+TMP_VARIABLE = "{tmp}"
+"""Stands in the value of a variable for the folder of temporary files."""
 MIB = 1 << 20
-OWN_PACKAGES = ("contracts", "processing", "export_worker")
 SYSTEM_LINKS = ("bin", "sbin", "lib", "lib64", "lib32")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/sys/devices/system/cpu")
 UIDS = ((1_000_000_000, 1 << 30), (20_000, 40_000))
@@ -32,7 +31,7 @@ PROBE_TIMEOUT_S = 20
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What one step may use: bytes of memory, of one file, of its whole directory and of log; processes; seconds of wall time."""
+    """What one command may use: bytes of memory, of one file, of its whole directory and of log; processes; seconds of wall time."""
 
     memory_bytes: int
     processes: int = 256
@@ -48,8 +47,19 @@ class Limits(Struct, frozen=True, kw_only=True):
         return self.memory_bytes + (2 << 30)
 
 
+class Seen(Struct, frozen=True, kw_only=True):
+    """What a command finds inside beside the interpreter and /usr: files and folders under their own paths, device nodes, variables."""
+
+    paths: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+NOTHING = Seen()
+
+
 class SandboxState(Struct, frozen=True, kw_only=True):
-    """Whether steps can be isolated here and how; of every barrier that was probed, how it was crossed (empty: it holds)."""
+    """Whether commands can be isolated here and how; of every barrier that was probed, how it was crossed (empty: it holds)."""
 
     available: bool
     description: str
@@ -59,7 +69,8 @@ class SandboxState(Struct, frozen=True, kw_only=True):
 class Sandbox(Struct, frozen=True, kw_only=True):
     """How to isolate on this machine; `own_uid` is the user id to switch to (needs root), None makes a user namespace.
 
-    `devices` are nodes beyond the usual ones, such as those of a GPU that engines are built on.
+    `devices` are nodes beyond the usual ones, such as those of a GPU that engines are built on; `variables` those beyond
+    `child_environment`'s own.
     """
 
     bwrap: str
@@ -67,14 +78,19 @@ class Sandbox(Struct, frozen=True, kw_only=True):
     binds: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
     devices: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
 
     @property
     def isolates(self) -> bool:
         return True
 
     def uid(self) -> int:
-        """The user id outside that the step started by this process runs under; owns the job directory."""
+        """The user id outside that a command started by this process runs under; owns the job directory."""
         return os.geteuid() if self.own_uid is None else self.own_uid
+
+    def showing(self, paths: Sequence[Path]) -> "Sandbox":
+        """The same with more files and folders, read only under their own paths; its user id must be able to read them."""
+        return structs.replace(self, binds=_outermost([*self.binds, *map(str, paths)]))
 
     def argv(
         self, job_dir: Path, command: Sequence[str], limits: Limits, descriptors: Mapping[str, int] | None = None
@@ -111,7 +127,7 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         return ["setpriv", *drop, "--"]
 
     def _environment(self, limits: Limits) -> list[str]:
-        pairs = child_environment(limits.threads, gpu=bool(self.devices))
+        pairs = child_environment(limits.threads, self.variables, gpu=bool(self.devices))
         return ["--clearenv", *(part for name, value in pairs.items() for part in ("--setenv", name, value))]
 
     def _filesystem(self, job_dir: Path) -> list[str]:
@@ -131,8 +147,10 @@ class Sandbox(Struct, frozen=True, kw_only=True):
         ]
 
 
-def child_environment(threads: int, tmp: str = TMP, *, gpu: bool = False) -> dict[str, str]:
-    """Everything that a step finds in its environment: caches inside the job, no downloads, bounded threads, one GPU at most."""
+def child_environment(
+    threads: int, variables: Sequence[tuple[str, str]] = (), tmp: str = TMP, *, gpu: bool = False
+) -> dict[str, str]:
+    """Everything that a command finds in its environment: caches inside the job, bounded threads, one GPU at most, and `variables`."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": tmp,
@@ -145,26 +163,20 @@ def child_environment(threads: int, tmp: str = TMP, *, gpu: bool = False) -> dic
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONSAFEPATH": "1",
-        "YOLO_AUTOINSTALL": "false",
-        "YOLO_OFFLINE": "true",
-        "YOLO_CONFIG_DIR": tmp,
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": f"{tmp}/hf",
-        "MPLCONFIGDIR": f"{tmp}/mpl",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "0" if gpu else "",
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
+        **{name: value.replace(TMP_VARIABLE, tmp) for name, value in variables},
     }
 
 
-def choose(mode: str, environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, SandboxState]:
+def choose(mode: str, seen: Seen, environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, SandboxState]:
     """`detect`, unless the setting `sandbox` is off."""
     if mode == "off":
         return None, SandboxState(available=False, description="switched off by MODELPORT_SANDBOX=off")
-    return detect(environ)
+    return detect(seen, environ)
 
 
-def detect(environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, SandboxState]:
+def detect(seen: Seen, environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, SandboxState]:
     """The sandbox of this machine, tried once with a real command, or None with the reason."""
     tools = {name: shutil.which(name, path=environ.get("PATH")) for name in ("bwrap", "setpriv", "prlimit")}
     missing = [name for name, path in tools.items() if path is None]
@@ -174,7 +186,7 @@ def detect(environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, San
     filtered = "system call filter" if seccomp.is_supported() else "no system call filter"
     reason = ""
     for uid in dict.fromkeys((separate_uid(), None)):
-        sandbox = make(str(tools["bwrap"]), own_uid=uid)
+        sandbox = make(str(tools["bwrap"]), seen, own_uid=uid)
         reason = _try(sandbox)
         if not reason:
             how = "user namespace" if uid is None else "own user id"
@@ -183,7 +195,7 @@ def detect(environ: Mapping[str, str] = os.environ) -> tuple[Sandbox | None, San
 
 
 def separate_uid(uid_map: str = "/proc/self/uid_map") -> int | None:
-    """A user id for the steps of this process alone; None without root or where this container has too few of them."""
+    """A user id for the commands of this process alone; None without root or where this container has too few of them."""
     if os.geteuid() != 0:
         return None
     ranges = [[int(part) for part in line.split()] for line in Path(uid_map).read_text().splitlines()]
@@ -194,8 +206,8 @@ def separate_uid(uid_map: str = "/proc/self/uid_map") -> int | None:
     return None
 
 
-def make(bwrap: str, *, own_uid: int | None) -> Sandbox:
-    """A sandbox that shows this interpreter, our packages and /usr."""
+def make(bwrap: str, seen: Seen = NOTHING, *, own_uid: int | None) -> Sandbox:
+    """A sandbox that shows this interpreter, /usr and what is to be `seen`."""
     links, system = [], ["/usr"]
     for name in SYSTEM_LINKS:
         path = Path("/") / name
@@ -203,18 +215,15 @@ def make(bwrap: str, *, own_uid: int | None) -> Sandbox:
             links.append((str(path.readlink()), str(path)))
         elif path.is_dir():
             system.append(str(path))
-    wanted = [*system, *SYSTEM_FILES, sys.prefix, sys.base_prefix, *_package_roots()]
-    return Sandbox(bwrap=bwrap, own_uid=own_uid, binds=_outermost(wanted), links=tuple(links), devices=step_devices())
-
-
-def _package_roots() -> list[str]:
-    """Folders on the module path that hold our own packages (an editable install keeps them outside the environment)."""
-    roots = []
-    for name in OWN_PACKAGES:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations:
-            roots.append(str(Path(next(iter(spec.submodule_search_locations))).parent))
-    return roots
+    wanted = [*system, *SYSTEM_FILES, sys.prefix, sys.base_prefix, *seen.paths]
+    return Sandbox(
+        bwrap=bwrap,
+        own_uid=own_uid,
+        binds=_outermost(wanted),
+        links=tuple(links),
+        devices=seen.devices,
+        variables=seen.variables,
+    )
 
 
 def _outermost(paths: Sequence[str]) -> tuple[str, ...]:
@@ -249,7 +258,7 @@ def _resource_limits(limits: Limits) -> list[str]:
 
 def _try(sandbox: Sandbox) -> str:
     """Run the interpreter inside; the reason why that fails, or nothing."""
-    from export_worker.sandbox.job_dir import JobDir
+    from servicekit.sandbox.job_dir import JobDir
 
     limits = Limits(memory_bytes=512 * MIB, wall_s=PROBE_TIMEOUT_S)
     try:

@@ -1,4 +1,4 @@
-"""What runs inside the sandbox to prove it: each probe tries one thing that a step must not be able to do. Standard library only.
+"""What runs inside the sandbox to prove it: each probe tries one thing that what runs inside must not be able to do. Standard library only.
 
 `python probes.py probe` reads request.json in the job's folder and writes output/barriers.json: barrier -> how it was crossed, or nothing.
 With the name of a limit for an argument it breaks that limit, and must be ended for it.
@@ -22,6 +22,8 @@ TOLD: dict[str, object] = {}
 LIBC = ctypes.CDLL(None, use_errno=True)
 WRITABLE = {"/job", "/tmp", "/dev/shm", "/proc"}  # noqa: S108  (the sandbox' own)
 MIB = 1 << 20
+REFUSED = 17
+"""Exit status of a command to which the kernel gave no more processes."""
 
 
 def network() -> None:
@@ -41,7 +43,7 @@ def unix_sockets() -> None:
 
 
 def environment() -> None:
-    """No variable but the step's own, in no process that can be seen."""
+    """No variable but its own, in no process that can be seen."""
     allowed = {*str(TOLD["variables"]).split(), "PWD", "LC_CTYPE"}
     claim(set(os.environ) <= allowed, f"sees the variables {sorted(set(os.environ) - allowed)}")
     for path in Path("/proc").glob("[0-9]*/environ"):
@@ -180,9 +182,7 @@ def use_processes() -> None:
             if os.fork() == 0:
                 time.sleep(600)
         except OSError:
-            sys.stdout.write('{"type": "error", "code": "conversion_failed", "message": "no more processes"}\n')
-            sys.stdout.flush()
-            time.sleep(600)
+            os._exit(REFUSED)
 
 
 def use_time() -> None:
@@ -237,8 +237,6 @@ def main(arguments: list[str]) -> None:
         LIMITS[arguments[0]]()
     TOLD.update(json.loads((JOB / "request.json").read_text()))
     (JOB / "output" / "barriers.json").write_text(json.dumps(probe_all()))
-    sys.stdout.write('{"type": "done"}\n')
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from export_worker.sandbox import bubblewrap, seccomp, watch
-from export_worker.sandbox.bubblewrap import MIB, Limits, make
-from export_worker.sandbox.job_dir import JobDir
+from servicekit.sandbox import bubblewrap, seccomp, watch
+from servicekit.sandbox.bubblewrap import MIB, NOTHING, Limits, Seen, make
+from servicekit.sandbox.job_dir import JobDir
 from servicekit.workplace import delete
 
 
@@ -53,14 +53,19 @@ def test_a_gpu_is_shown_only_where_engines_are_built_on_it(tmp_path: Path) -> No
         assert places == sorted(places), "the nodes come into the new /dev, before that is closed"
 
 
-def test_only_packages_are_shown_not_the_checkout(tmp_path: Path) -> None:
-    shown = make("/usr/bin/bwrap", own_uid=None).binds
-    assert any(Path(path) in Path(bubblewrap.__file__).parents for path in shown)
-    assert not any((Path(path) / ".git").exists() for path in shown)
+def test_what_is_shown_is_read_only_under_its_own_path_and_variables_know_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    seen = Seen(paths=(str(tmp_path),), variables=(("CACHE", "{tmp}/cache"),))
+    box = make("/usr/bin/bwrap", seen, own_uid=None)
+    argv = box.showing([tmp_path / "more", Path(__file__).parent]).argv(tmp_path, ["child"], Limits(memory_bytes=MIB))
+    shown = pairs(argv, "--ro-bind")
+    assert {str(tmp_path), str(Path(__file__).parent)} <= set(shown)
+    assert str(tmp_path / "more") not in shown, "it lies in what is shown"
+    assert argv[argv.index("CACHE") + 1] == "/tmp/cache"
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
-    box, state = bubblewrap.detect({"PATH": str(tmp_path)})
+    box, state = bubblewrap.detect(NOTHING, {"PATH": str(tmp_path)})
     assert box is None
     assert state.description.startswith("not installed: bwrap, setpriv, prlimit; install")
 
@@ -85,7 +90,7 @@ def test_a_sandbox_that_does_not_work_says_why(tmp_path: Path) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
     broken.chmod(0o755)
-    box, state = bubblewrap.detect({"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    box, state = bubblewrap.detect(NOTHING, {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert box is None
     assert "No permissions to create a new namespace" in state.description
 

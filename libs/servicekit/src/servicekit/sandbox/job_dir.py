@@ -1,4 +1,4 @@
-"""The folders of one run: `job/` is all that the sandboxed step sees and may fill, everything beside it is the run's own."""
+"""The folders of one run: `job/` is all that the sandboxed command sees and may fill, everything beside it is the run's own."""
 
 import os
 import tempfile
@@ -33,7 +33,7 @@ class JobDir(Struct, frozen=True):
 
     @classmethod
     def create(cls, root: Path, uid: int) -> "JobDir":
-        """Make the folders; `uid` (see `Sandbox.uid`) becomes owner of what the step writes to. Idempotent."""
+        """Make the folders; `uid` (see `Sandbox.uid`) becomes owner of what the command writes to. Idempotent."""
         made = cls(root)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (made.path, made.input, made.path / OUTPUT, made.path / TMP, made.path / SHM):
@@ -54,12 +54,12 @@ class JobDir(Struct, frozen=True):
             made.remove()
 
     def write_request(self, body: bytes) -> None:
-        """Place request.json; the step reads it, so it must be complete before the step is told to go."""
+        """Place request.json; the command reads it, so it must be complete before that is told to go."""
         target = self.path / REQUEST
         target.unlink(missing_ok=True)
         target.write_bytes(body)
         target.chmod(0o644)
 
     def remove(self) -> None:
-        """Delete everything, whatever the step left: any depth, any permissions, links not followed."""
+        """Delete everything, whatever the command left: any depth, any permissions, links not followed."""
         delete(self.root)

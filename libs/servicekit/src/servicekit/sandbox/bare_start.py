@@ -22,7 +22,7 @@ class Program(ctypes.Structure):
 
 
 def control(*arguments: object) -> None:
-    """prctl(2); OSError where the kernel refuses, so that no step runs with less than it is said to have."""
+    """prctl(2); OSError where the kernel refuses, so that nothing runs with less than it is said to have."""
     words = [ctypes.c_ulong(word) if isinstance(word, int) else word for word in arguments]
     if ctypes.CDLL(None, use_errno=True).prctl(*words, *(ctypes.c_ulong(0),) * (5 - len(words))):
         raise OSError(ctypes.get_errno(), f"prctl({arguments[0]}) is refused")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from export_worker.sandbox.bubblewrap import Limits
+from servicekit.sandbox.bubblewrap import Limits
 
 MAX_ENTRIES = 100_000
 FREE_FLOOR = 512 << 20

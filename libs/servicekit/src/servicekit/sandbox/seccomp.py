@@ -1,4 +1,4 @@
-"""The system call filter of a sandboxed step, as classic BPF for `bwrap --seccomp`.
+"""The system call filter of a sandboxed command, as classic BPF for `bwrap --seccomp`.
 
 A deny list: what converters never need and what kernel exploits live on. Sockets are among it: an empty network namespace has a loopback
 of its own, and what lies in the buffers of sockets and message queues is memory that no process shows.

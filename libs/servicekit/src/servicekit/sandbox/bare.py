@@ -1,4 +1,4 @@
-"""A step without a sandbox, for files that run no code, or where an operator accepts the risk by name.
+"""A command without a sandbox, for files that run no code, or where an operator accepts the risk by name.
 
 It has the clean environment, the limits of the kernel, no new privileges and the system call filter; it sees the machine's files.
 """
@@ -11,22 +11,28 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from export_worker.sandbox import bare_start
-from export_worker.sandbox.bubblewrap import OPEN_FILES, Limits, child_environment, cpu_seconds
-from export_worker.sandbox.job_dir import TMP
-from export_worker.toolchains import step_devices
+from servicekit.sandbox import bare_start
+from servicekit.sandbox.bubblewrap import OPEN_FILES, Limits, child_environment, cpu_seconds
+from servicekit.sandbox.job_dir import TMP
 
 
 class Bare(Struct, frozen=True):
     """Takes the place of a `Sandbox`."""
+
+    devices: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
 
     @property
     def isolates(self) -> bool:
         return False
 
     def uid(self) -> int:
-        """The user id that the step runs under."""
+        """The user id that the command runs under."""
         return os.geteuid()
+
+    def showing(self, paths: Sequence[Path]) -> "Bare":
+        """Itself: everything is in sight."""
+        return self
 
     def argv(
         self, job_dir: Path, command: Sequence[str], limits: Limits, descriptors: Mapping[str, int] | None = None
@@ -37,7 +43,7 @@ class Bare(Struct, frozen=True):
             "folder": str(job_dir),
             "command": list(command),
             "environment": {
-                **child_environment(limits.threads, tmp, gpu=bool(step_devices())),
+                **child_environment(limits.threads, self.variables, tmp, gpu=bool(self.devices)),
                 "PATH": os.environ.get("PATH", os.defpath),
             },
             "limits": {

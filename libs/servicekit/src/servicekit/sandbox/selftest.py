@@ -6,6 +6,7 @@ A sandbox of which one barrier does not hold is none.
 import asyncio
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -17,30 +18,38 @@ from uuid import uuid4
 
 import msgspec
 
-from contracts.vocabulary import Framework
-from export_worker.sandbox import bubblewrap, probes, seccomp
-from export_worker.sandbox.bubblewrap import MIB, OPEN_FILES, Limits, Sandbox, SandboxState, child_environment
-from export_worker.sandbox.job_dir import OUTPUT, JobDir
-from export_worker.sandbox.step_log import StepLog
-from export_worker.sandbox.steps import Outcome, Step
+from servicekit.sandbox import bubblewrap, command, probes, seccomp
+from servicekit.sandbox.bubblewrap import (
+    MIB,
+    NOTHING,
+    OPEN_FILES,
+    Limits,
+    Sandbox,
+    SandboxState,
+    Seen,
+    child_environment,
+)
+from servicekit.sandbox.command import Ended
+from servicekit.sandbox.contained import Broken
+from servicekit.sandbox.job_dir import OUTPUT, JobDir
 
 LIMITS = Limits(
     memory_bytes=192 * MIB, processes=24, file_bytes=16 * MIB, disk_bytes=32 * MIB, log_bytes=64 << 10, wall_s=120.0
 )
 SHORT_S = 0.5
-BREAKS: dict[str, tuple[str, ...]] = {
-    "memory": ("step_out_of_memory",),
-    "disk": ("step_disk_full",),
-    "process count": ("step_crashed", "conversion_failed"),
-    "wall time": ("step_timeout",),
+BREAKS: dict[str, Broken] = {
+    "memory": Broken.MEMORY,
+    "disk": Broken.DISK,
+    "process count": Broken.PROCESSES,
+    "wall time": Broken.TIME,
 }
-"""How a step ends that breaks the limit; the kernel itself refuses processes where steps have a user id of their own."""
+"""What a command is ended for that breaks the limit; where it has a user id of its own, the kernel itself refuses processes."""
 NAMES = (*probes.PROBES, *BREAKS)
 
 
-def examine(mode: str = "auto", environ: Mapping[str, str] = os.environ) -> SandboxState:
+def examine(mode: str = "auto", seen: Seen = NOTHING, environ: Mapping[str, str] = os.environ) -> SandboxState:
     """The sandbox of this machine with the state of each barrier; takes a second or two, and may be called within a loop."""
-    sandbox, state = bubblewrap.choose(mode, environ)
+    sandbox, state = bubblewrap.choose(mode, seen, environ)
     if sandbox is None:
         return state
     with ThreadPoolExecutor(1) as thread:
@@ -60,11 +69,12 @@ async def prove(sandbox: Sandbox) -> dict[str, str]:
 
 
 async def _probe(sandbox: Sandbox) -> dict[str, str]:
-    with JobDir.temporary(sandbox.uid()) as job, _canaries(job) as told:
+    with JobDir.temporary(sandbox.uid()) as job, _canaries(job, sandbox) as told:
         job.write_request(json.dumps(told).encode())
-        outcome = await _run(sandbox, job, "probe", LIMITS)
-        if outcome.error is not None:
-            return dict.fromkeys(probes.PROBES, f"the probe did not end: {outcome.error.message}")
+        ended = await _run(sandbox, job, "probe", LIMITS)
+        if ended.broken or ended.exit_code:
+            how = ended.broken or f"status {ended.exit_code}"
+            return dict.fromkeys(probes.PROBES, f"the probe did not end: {how}")
         answers = json.loads((job.path / OUTPUT / "barriers.json").read_text())
         return {name: answers.get(name, "the probe did not run") for name in probes.PROBES}
 
@@ -72,24 +82,20 @@ async def _probe(sandbox: Sandbox) -> dict[str, str]:
 async def _break(sandbox: Sandbox, name: str) -> str:
     limits = msgspec.structs.replace(LIMITS, wall_s=SHORT_S) if name == "wall time" else LIMITS
     with JobDir.temporary(sandbox.uid()) as job:
-        outcome = await _run(sandbox, job, name, limits)
-    told = outcome.error.code if outcome.error else "success"
-    return "" if told in BREAKS[name] else f"a step that breaks it ends with {told}"
+        ended = await _run(sandbox, job, name, limits)
+    if ended.broken is BREAKS[name] or (name == "process count" and ended.exit_code == probes.REFUSED):
+        return ""
+    return f"a command that breaks it ends with {ended.broken or f'status {ended.exit_code}'}"
 
 
-async def _run(sandbox: Sandbox, job: JobDir, name: str, limits: Limits) -> Outcome:
-    log = StepLog(job.log, limits.log_bytes)
-    step = Step(sandbox, job, limits, log, command=(sys.executable, "-I", "-S", str(Path(probes.__file__)), name))
-    try:
-        await step.start(Framework.TIMM)
-        return await step.finish(lambda _: None)
-    finally:
-        await step.kill()
-        log.close()
+async def _run(sandbox: Sandbox, job: JobDir, name: str, limits: Limits) -> Ended:
+    shutil.copyfile(probes.__file__, job.input / "probes.py")
+    call = (sys.executable, "-I", "-S", "/job/input/probes.py", name)
+    return await command.run(sandbox, call, root=job.root, limits=limits)
 
 
 @contextmanager
-def _canaries(job: JobDir) -> Iterator[dict[str, object]]:
+def _canaries(job: JobDir, sandbox: Sandbox) -> Iterator[dict[str, object]]:
     """What must not be reached: a listener of each kind, a variable, a file beside the job, this process itself."""
     name = f"modelport-{uuid4().hex}"
     foreign = job.root / "foreign"
@@ -106,7 +112,7 @@ def _canaries(job: JobDir) -> Iterator[dict[str, object]]:
             "abstract_name": name,
             "foreign_file": str(foreign),
             "started": _own_start(),
-            "variables": " ".join(child_environment(1)),
+            "variables": " ".join(child_environment(1, sandbox.variables)),
             "denied": seccomp.denied() if seccomp.is_supported() else {},
             "open_files": OPEN_FILES,
             "file_bytes": LIMITS.file_bytes,

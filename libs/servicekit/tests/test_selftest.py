@@ -1,12 +1,13 @@
-"""The worker proves its sandbox before it trusts it, and a barrier that is gone is told by name."""
+"""A sandbox is proven before it is trusted, and a barrier that is gone is told by name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from export_worker.sandbox import seccomp, selftest
-from export_worker.sandbox.bubblewrap import Limits, Sandbox
+from servicekit.sandbox import seccomp, selftest
+from servicekit.sandbox.bubblewrap import Limits, Sandbox
+from servicekit.sandbox.contained import Broken
 
 pytestmark = pytest.mark.integration
 EACH = tuple(f"--unshare-{space}" for space in ("user", "ipc", "pid", "net", "uts", "cgroup-try"))
@@ -70,8 +71,8 @@ async def test_without_the_filter_there_are_sockets_and_calls(
 
 
 async def test_a_limit_that_does_not_bite_is_named(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(selftest.BREAKS, "disk", ("step_timeout",))
-    assert await selftest._break(sandbox, "disk") == "a step that breaks it ends with step_disk_full"
+    monkeypatch.setitem(selftest.BREAKS, "disk", Broken.TIME)
+    assert await selftest._break(sandbox, "disk") == "a command that breaks it ends with disk"
 
 
 def test_a_sandbox_of_which_a_barrier_is_crossed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

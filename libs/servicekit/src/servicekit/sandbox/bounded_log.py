@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class StepLog:
+class BoundedLog:
     """Writes through to `path` until half of `limit` bytes, then keeps the last half in memory until `close`."""
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -18,7 +18,7 @@ class StepLog:
         self._dropped = 0
 
     def write(self, data: bytes) -> None:
-        """Append raw output of the step."""
+        """Append raw output."""
         head, rest = data[: self._room], data[self._room :]
         if head:
             self._room -= len(head)
