@@ -6,6 +6,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from contracts import keys
 from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata, metadata_json_schema
 from packager import metadata
@@ -19,8 +20,13 @@ def test_the_written_file_is_valid_and_lists_every_other_file(package):
     assert {f.path for f in decoded.files} == set(package.members) - {"metadata.json"}
     for entry in decoded.files:
         assert metadata.digest(entry.path, package.members[entry.path]) == entry
-    assert decoded.runtime_wrappers == {"python": "runtimes/python/model_wrapper.py"}
-    assert decoded.runtime_wrappers["python"] in package.members
+    assert decoded.runtime_wrappers["python"] == "runtimes/python/model_wrapper.py"
+    assert set(decoded.runtime_wrappers.values()) <= set(package.members)
+
+
+def test_labels_are_the_classes_line_by_line(package):
+    lines = package.members[keys.LABELS].read_text(encoding="utf-8").splitlines()
+    assert lines == [each.name for each in package.metadata.classes]
 
 
 def test_a_model_file_of_another_name_is_refused(artefact):

@@ -37,6 +37,7 @@ DESIGN_TREE = {
     "NOTICE.txt",
     "parity_report.json",
     "golden_vectors.safetensors",
+    "labels.txt",
     "runtimes/python/model_wrapper.py",
     "runtimes/python/requirements.txt",
     "runtimes/python/example.py",

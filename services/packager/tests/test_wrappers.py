@@ -13,6 +13,7 @@ import pytest
 import processing
 from contracts.export_options import CoreMlOptions
 from contracts.vocabulary import ExportFormat, Kernel
+from contracts.wrappers import LANGUAGES
 from packager import wrappers
 from packager.runtimes.python import model_backends
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_processing_is_shipped_verbatim():
-    shipped = wrappers.python_files()
+    shipped = wrappers.sources(ExportFormat.OPENVINO)
     source = Path(processing.__file__).parent
     expected = {f"runtimes/python/processing/{p.relative_to(source)}": p.read_bytes() for p in source.rglob("*.py")}
     assert expected
@@ -29,7 +30,9 @@ def test_processing_is_shipped_verbatim():
 
 def test_shipped_code_imports_only_what_the_requirements_name():
     allowed = {"numpy", "cv2", "PIL", "onnxruntime", "torch", "processing", "model_wrapper", "model_backends"}
-    for name, data in wrappers.python_files().items():
+    shipped = {name: data for name, data in wrappers.sources(ExportFormat.OPENVINO).items() if name.endswith(".py")}
+    assert len(shipped) > 20
+    for name, data in shipped.items():
         for node in ast.walk(ast.parse(data)):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
@@ -37,6 +40,22 @@ def test_shipped_code_imports_only_what_the_requirements_name():
             for module in modules:
                 top = module.partition(".")[0]
                 assert top in allowed or top in sys.stdlib_module_names, (name, module)
+
+
+@pytest.mark.parametrize("export_format", list(ExportFormat))
+def test_a_package_holds_the_languages_that_run_its_format(export_format):
+    shipped = wrappers.sources(export_format)
+    assert {name.split("/")[1] for name in shipped} == set(LANGUAGES[export_format])
+    assert not [name for name in shipped if "__pycache__" in name or "/." in name]
+    begins = wrappers.entry_points(shipped)
+    assert list(begins) == [language for language in wrappers.BEGINS if language in LANGUAGES[export_format]]
+    assert set(begins.values()) <= set(shipped)
+
+
+def test_a_language_that_is_not_there_has_no_file():
+    assert wrappers.entry_points({"runtimes/cpp/old/model_wrapper.h", "runtimes/cpp/model_wrapper.h", "README.md"}) == {
+        "cpp": "runtimes/cpp/model_wrapper.h"
+    }
 
 
 def test_pins_are_those_of_the_project():
@@ -86,7 +105,7 @@ def test_an_engine_needs_the_release_and_the_flavour_that_built_it(artefact, fla
 
 
 def test_every_format_has_a_runtime_and_a_backend():
-    source = wrappers.python_files()["runtimes/python/model_backends.py"].decode()
+    source = wrappers.sources(ExportFormat.OPENVINO)["runtimes/python/model_backends.py"].decode()
     table = source[source.index("BACKENDS: Mapping") :]
     for export_format in ExportFormat:
         assert wrappers.RUNTIMES[export_format]

@@ -55,7 +55,7 @@ def build(
     texts = _texts(model, request, image_reference(model, config), config.base_image or base_image)
     texts |= {"config.pbtxt": served.to_pbtxt().encode(), request.file: request.body}
     kept = _kept(model, members) | archive.written(folder / "container", texts)
-    described = metadata.complete(_in_python(model), wrappers.RUNTIME_WRAPPERS, kept)
+    described = metadata.complete(_in_python(model), wrappers.entry_points(kept), kept)
     kept |= archive.written(folder / "container", {keys.METADATA: metadata.encode(described)})
     target = folder / NAME
     archive.write(target, kept)

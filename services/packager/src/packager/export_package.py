@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from contracts import keys
+from contracts import keys, labels
 from contracts.errors import Permanent
 from contracts.events import ModelExportedV1
 from contracts.keys import ObjectRef
@@ -84,10 +84,11 @@ def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: i
         "README.md": readme.render(model).encode(),
         "NOTICE.txt": readme.notice().encode(),
         f"{wrappers.PYTHON}/requirements.txt": wrappers.requirements(model).encode(),
-        **wrappers.python_files(),
+        keys.LABELS: labels.as_text({each.id: each.name for each in model.classes}).encode(),
+        **wrappers.sources(model.model_info.export_format),
     }
     members |= archive.written(folder / "package", texts)
-    finished = metadata.complete(model, wrappers.RUNTIME_WRAPPERS, members)
+    finished = metadata.complete(model, wrappers.entry_points(members), members)
     members |= archive.written(folder / "package", {keys.METADATA: metadata.encode(finished)})
     target = folder / keys.PACKAGE
     archive.write(target, members)

@@ -1,14 +1,21 @@
 """The runtimes inside a package: which files, from where, and what they need installed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from contracts.model_package import ModelMetadata
-from contracts.vocabulary import ExportFormat, Kernel
+from contracts.vocabulary import ExportFormat, Kernel, WrapperLanguage
+from contracts.wrappers import LANGUAGES
 
 PYTHON = "runtimes/python"
-RUNTIME_WRAPPERS = {"python": f"{PYTHON}/model_wrapper.py"}
+BEGINS: dict[WrapperLanguage, str] = {
+    WrapperLanguage.PYTHON: "model_wrapper.py",
+    WrapperLanguage.CPP: "model_wrapper.h",
+    WrapperLanguage.SWIFT: "ModelWrapper.swift",
+    WrapperLanguage.KOTLIN: "ModelWrapper.kt",
+}
+"""The file of a language that a reader opens first."""
 
 PINS = {
     "ai-edge-litert": "2.3.0",
@@ -42,11 +49,25 @@ _NOTES = {
 }
 
 
-def python_files() -> dict[str, bytes]:
-    """The wrapper and the pre- and post-processing, verbatim, by their path in the package."""
-    wrapper = {f"{PYTHON}/{path}": data for path, data in _sources(files("packager") / "runtimes" / "python")}
-    processing = {f"{PYTHON}/processing/{path}": data for path, data in _sources(files("processing"))}
-    return wrapper | processing
+def sources(export_format: ExportFormat) -> dict[str, bytes]:
+    """The wrappers of the languages that run a format, verbatim, by their path in the package."""
+    found: dict[str, bytes] = {}
+    for language in LANGUAGES[export_format]:
+        found |= {
+            f"runtimes/{language}/{path}": data for path, data in _files(files("packager") / "runtimes" / language)
+        }
+    return found | {f"{PYTHON}/processing/{path}": data for path, data in _files(files("processing"))}
+
+
+def entry_points(members: Iterable[str]) -> dict[str, str]:
+    """Of each language that lies among the paths of a package, the file where its wrapper begins."""
+    paths = sorted(members)
+    found = {}
+    for language, name in BEGINS.items():
+        here = [path for path in paths if path.startswith(f"runtimes/{language}/") and path.endswith(f"/{name}")]
+        if here:
+            found[str(language)] = min(here, key=len)
+    return found
 
 
 def requirements(metadata: ModelMetadata) -> str:
@@ -71,9 +92,12 @@ def _release(name: str, metadata: ModelMetadata) -> str:
     return f"=={release}" if release else ""
 
 
-def _sources(root: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+def _files(root: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Every file below `root` but what interpreters and file systems leave behind."""
     for entry in sorted(root.iterdir(), key=lambda item: item.name):
-        if entry.is_dir() and entry.name != "__pycache__":
-            yield from _sources(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith((".py", ".typed")):
+        if entry.name.startswith((".", "__pycache__")):
+            continue
+        if entry.is_dir():
+            yield from _files(entry, f"{prefix}{entry.name}/")
+        else:
             yield prefix + entry.name, entry.read_bytes()
