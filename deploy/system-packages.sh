@@ -3,9 +3,12 @@
 # As root they come by apt-get; otherwise the missing ones are named with the line that installs them.
 set -eu
 
+# what container packages are built, run and asked with
+containers="buildah:buildah podman:podman runc:runc curl:curl nsenter:util-linux"
+
 case "${1:-}" in
     demo) required="bwrap:bubblewrap setpriv:util-linux"; wanted="" ;;
-    test) required="bwrap:bubblewrap setpriv:util-linux"; wanted="docker-compose:docker-compose strace:strace" ;;
+    test) required="bwrap:bubblewrap setpriv:util-linux"; wanted="docker-compose:docker-compose strace:strace $containers" ;;
     *) echo "usage: $0 demo|test" >&2; exit 2 ;;
 esac
 

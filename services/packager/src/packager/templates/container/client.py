@@ -106,8 +106,11 @@ def main() -> int:
         served = Served(given.url, json.loads((PACKAGE / "metadata.json").read_text(encoding="utf-8")))
         image = images.decode(given.picture.read_bytes(), apply_orientation=served.pipeline.format.exif)
         predictions = served.predict(image)
-    except (OSError, ProcessingError, ServerError) as error:
+    except ServerError as error:
         print(error, file=sys.stderr)
+        return 1
+    except (OSError, ProcessingError) as error:
+        print(f"{given.picture}: {error}", file=sys.stderr)
         return 1
     print(json.dumps(predictions, indent=2, ensure_ascii=False))
     return 0
