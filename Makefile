@@ -6,7 +6,7 @@ TYPED := $(wildcard libs/*/src services/*/src deploy/embedded/src samples/src be
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo setup-test demo up test check gen bench chaos attack matrix clean
+.PHONY: help setup setup-demo setup-test demo up test test-parts test-worker test-whole check gen bench chaos attack matrix clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,9 +25,21 @@ demo: setup-demo ## the whole main job on real input, with a summary
 up: setup-demo ## start the embedded stack and keep it up until Ctrl-C
 	@$(VENV)/python -m embedded up
 
+# Side by side, because each track waits for servers and sandboxes most of its time; what two of them leave out is the third's.
+TRACKS := test-parts test-worker test-whole
+
 test: setup-test ## every test: unit, integration, packaging, end to end
 	@$(VENV)/python -m samples
-	@$(VENV)/python -m pytest
+	@$(MAKE) --no-print-directory -j$(words $(TRACKS)) --keep-going --output-sync=target $(TRACKS)
+
+test-parts:
+	@$(VENV)/python -m pytest --ignore=services/export-worker --ignore=tests
+
+test-worker:
+	@$(VENV)/python -m pytest services/export-worker
+
+test-whole:
+	@$(VENV)/python -m pytest tests
 
 check: setup-test ## format, lint, strict types, import rules, generated files
 	@$(VENV)/ruff format --check .
