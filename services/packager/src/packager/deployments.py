@@ -1,0 +1,122 @@
+"""What the packager does when an edge or container package is wanted, or wanted no more: make it so, then say so."""
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from contracts import keys
+from contracts.deployment import ContainerConfig, EdgePackageConfig
+from contracts.envelope import EventMeta
+from contracts.errors import ErrorInfo, Permanent
+from contracts.events import DeploymentActivatedV1, DeploymentDeactivatedV1, DeploymentFailedV1, DeploymentRequestedV1
+from contracts.keys import ObjectRef
+from contracts.vocabulary import DesiredState, ExportStage
+from packager import container_package, edge_package, exported
+from packager.wishes import Wishes
+from servicekit.bus import Bus
+from servicekit.jobs import Exhausted
+from servicekit.leases import Lease
+from servicekit.objects import ObjectStore
+
+_log = logging.getLogger(__name__)
+
+
+class Deployments:
+    """Handlers of `servicekit.jobs.JobConsumer`.
+
+    The lease is one per generation of a deployment, however often it is stated. All generations make the same bytes, so two
+    packagers at one deployment do no harm; whoever hears of a newer generation stops.
+    """
+
+    def __init__(
+        self, bus: Bus, store: ObjectStore, wishes: Wishes, work_dir: Path, *, model_max_bytes: int, base_image: str
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._wishes = wishes
+        self._work_dir = work_dir
+        self._model_max_bytes = model_max_bytes
+        self._base_image = base_image
+
+    async def on_requested(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> None:
+        """Build or remove, and state it; what was overtaken is dropped. Raises Permanent for what cannot be packaged."""
+        if not await self._wishes.run(request, self._answer(request, meta, lease)):
+            _log.info("deployment %s: generation %d was overtaken", request.deployment_id, request.generation)
+
+    async def on_exhausted(self, request: DeploymentRequestedV1, reason: Exhausted) -> None:
+        """State that there is no package, and why."""
+        error = ErrorInfo(
+            code=reason.code if reason.code != "internal" else "packaging_failed",
+            message=reason.message,
+            hint=reason.hint,
+            stage=ExportStage.PACKAGE,
+            cause=reason.cause,
+            retryable=reason.retryable,
+        )
+        fact = DeploymentFailedV1(deployment_id=request.deployment_id, generation=request.generation, error=error)
+        await self._bus.publish(
+            fact, subject_id=request.deployment_id, sequence=f"{request.generation}/given up/{reason.attempt}"
+        )
+
+    async def _answer(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> None:
+        fact = await (
+            self._activate(request, lease) if request.desired is DesiredState.ACTIVE else self._withdraw(request)
+        )
+        await lease.heartbeat()
+        await self._bus.publish(fact, subject_id=request.deployment_id, sequence=f"{request.generation}/{meta.id}")
+
+    async def _withdraw(self, request: DeploymentRequestedV1) -> DeploymentDeactivatedV1:
+        """A package that is deactivated only keeps its bytes: nobody is given a link to them."""
+        is_deleted = request.desired is DesiredState.DELETED
+        if is_deleted:
+            await self._store.delete(keys.deployed_package(request.deployment_type, request.deployment_id))
+        return DeploymentDeactivatedV1(
+            deployment_id=request.deployment_id, generation=request.generation, deleted=is_deleted
+        )
+
+    async def _activate(self, request: DeploymentRequestedV1, lease: Lease) -> DeploymentActivatedV1:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=self._work_dir, ignore_cleanup_errors=True) as folder:
+            package = await self._package(request, lease, Path(folder))
+        return DeploymentActivatedV1(
+            deployment_id=request.deployment_id,
+            generation=request.generation,
+            deployment_type=request.deployment_type,
+            package=package,
+            model_version=request.model_version,
+            metadata=request.metadata,
+            access=request.access,
+            load_seconds=round(time.monotonic() - began, 3),
+        )
+
+    async def _package(self, request: DeploymentRequestedV1, lease: Lease, folder: Path) -> ObjectRef:
+        """Fetch, build, upload; one span each."""
+        span = self._bus.telemetry.span
+        with span("fetch export", files=len(request.metadata.files)):
+            members = await exported.fetch(
+                self._store,
+                request.export_job_id,
+                request.metadata,
+                folder / "export",
+                model_max_bytes=self._model_max_bytes,
+            )
+        with span("build package"):
+            built = await asyncio.to_thread(self._build, request, members, folder)
+        await lease.heartbeat()
+        with span("upload package", bytes=built.stat().st_size):
+            key = keys.deployed_package(request.deployment_type, request.deployment_id)
+            return await self._store.put_file(key, built, "application/zip")
+
+    def _build(self, request: DeploymentRequestedV1, members: Mapping[str, Path], folder: Path) -> Path:
+        match request.config:
+            case EdgePackageConfig():
+                return edge_package.build(request.metadata, members, request.config, folder)
+            case ContainerConfig():
+                image = self._base_image
+                return container_package.build(request.metadata, members, request.config, folder, base_image=image)
+            case _:
+                sentence = f"{request.deployment_type} has a config of another type"
+                raise Permanent("packaging_failed", sentence)

@@ -1,0 +1,299 @@
+"""Edge and container packages: the whole service against a real bus and a real store."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from contracts import keys
+from contracts.deployment import ContainerConfig, EdgePackageConfig
+from contracts.envelope import event_id
+from contracts.events import (
+    DeploymentActivatedV1,
+    DeploymentDeactivatedV1,
+    DeploymentFailedV1,
+    DeploymentRequestedV1,
+)
+from contracts.events.deployment import Access
+from contracts.model_package import ModelMetadata
+from contracts.subjects import base_subject
+from contracts.vocabulary import DeploymentType, DesiredState, TargetPlatform, Tier
+from packager import export_package
+from packager.app import DEPLOYMENTS, run_app
+from packager.settings import Settings
+from servicekit.servers import free_ports
+from servicekit.testing import eventually
+
+pytestmark = pytest.mark.integration
+LINUX = EdgePackageConfig(target_platform=TargetPlatform.LINUX)
+BIG = 48 << 20
+
+
+@pytest.fixture
+def settings(nats_server, s3_server, tmp_path):
+    s3 = s3_server.settings
+    return Settings(
+        nats_url=nats_server.url,
+        s3_endpoint=s3.s3_endpoint,
+        s3_access_key=s3.s3_access_key,
+        s3_secret_key=s3.s3_secret_key,
+        s3_bucket=s3.s3_bucket,
+        port=free_ports(1)[0],
+        work_dir=str(tmp_path / "work"),
+    )
+
+
+@pytest.fixture
+def exported(object_store, assemble):
+    """An export whose package is stored; the request for one of its deployments."""
+
+    async def request(artefact, config=LINUX):
+        job_id, package = uuid4(), await assemble(artefact)
+        stored = await export_package.upload(object_store, job_id, package, _nothing)
+        return DeploymentRequestedV1(
+            deployment_id=uuid4(),
+            export_job_id=job_id,
+            generation=1,
+            desired=DesiredState.ACTIVE,
+            deployment_type=DeploymentType(config.__struct_config__.tag),
+            name="field",
+            config=config,
+            export_format=artefact.metadata.model_info.export_format,
+            model_version=3,
+            model=stored.model,
+            metadata=stored.metadata,
+            access=Access(user_id=uuid4(), tier=Tier.FREE, key_digests=()),
+        )
+
+    return request
+
+
+async def _nothing():
+    pass
+
+
+def again(request, generation, desired=DesiredState.ACTIVE):
+    return msgspec.structs.replace(request, generation=generation, desired=desired)
+
+
+async def state(bus, *requests, publication=1):
+    for request in requests:
+        sequence = f"{request.generation}.{publication}"
+        await bus.publish(request, subject_id=request.deployment_id, sequence=sequence)
+
+
+async def told(bus, kind):
+    """Every fact of a kind on the bus with the id of its event."""
+    found = []
+    info = await bus.jetstream.stream_info("DEPLOYMENT")
+    for sequence in range(info.state.first_seq, info.state.last_seq + 1):
+        message = await bus.jetstream.get_msg("DEPLOYMENT", seq=sequence)
+        if message.subject == base_subject(kind):
+            found.append((msgspec.json.decode(message.data, type=kind), message.headers["ce-id"]))
+    return found
+
+
+async def settled(bus):
+    info = await bus.jetstream.consumer_info("DEPLOYMENT", DEPLOYMENTS)
+    return info.num_pending == 0 and info.num_ack_pending == 0
+
+
+async def the_fact(bus, kind=DeploymentActivatedV1):
+    await eventually(lambda: settled(bus))
+    ((fact, _),) = await told(bus, kind)
+    return fact
+
+
+def bytes_of(store, fact):
+    return store.get_bytes(fact.package.key, 1 << 28)
+
+
+@pytest.mark.parametrize("config", [LINUX, ContainerConfig(image_name="shapes")], ids=["edge", "container"])
+async def test_a_wish_becomes_a_package_whose_every_file_is_listed(
+    bus, object_store, settings, telemetry, artefact, exported, config
+):
+    request = await exported(artefact, config)
+    await state(bus, request)
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(bus, DeploymentActivatedV1))
+        fact = await the_fact(bus)
+    assert (fact.deployment_id, fact.generation, fact.model_version) == (request.deployment_id, 1, 3)
+    assert fact.package.key == keys.deployed_package(request.deployment_type, request.deployment_id)
+    stored = await bytes_of(object_store, fact)
+    assert (hashlib.sha256(stored).hexdigest(), len(stored)) == (fact.package.sha256, fact.package.size_bytes)
+    with zipfile.ZipFile(io.BytesIO(stored)) as archive:
+        names = set(archive.namelist())
+        described = msgspec.json.decode(archive.read(keys.METADATA), type=ModelMetadata)
+        assert {file.path for file in described.files} == names - {keys.METADATA}
+        for file in described.files:
+            assert hashlib.sha256(archive.read(file.path)).hexdigest() == file.sha256
+        assert archive.read("model.onnx") == artefact.files["model.onnx"].read_bytes()
+    assert not list(Path(settings.work_dir).iterdir())
+
+
+async def _any(bus, kind):
+    return bool(await told(bus, kind))
+
+
+async def test_a_repetition_gives_the_same_bytes_and_one_answer(
+    bus, object_store, settings, telemetry, artefact, exported
+):
+    """After a crash between stating and acknowledging, and where the gateway states its wish once more."""
+    request = await exported(artefact)
+    packages = []
+    for number in range(2):
+        await bus.publish(request, subject_id=request.deployment_id, sequence="1.1", event_id=f"{number}")
+        async with run_app(settings, telemetry):
+            await eventually(lambda: settled(bus))
+        key = keys.edge_package(request.deployment_id)
+        packages.append(await object_store.get_bytes(key, 1 << 28))
+        await bus.jetstream.delete_key_value("leases")
+    assert packages[0] == packages[1]
+    ids = [event for _, event in await told(bus, DeploymentActivatedV1)]
+    assert ids == [event_id(DeploymentActivatedV1, request.deployment_id, f"1/{number}") for number in range(2)]
+
+
+async def test_a_wish_stated_twice_is_built_once(bus, object_store, settings, telemetry, artefact, exported):
+    request = await exported(artefact)
+    await state(bus, request)
+    await state(bus, request, publication=2)
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(bus, DeploymentActivatedV1))
+        await the_fact(bus)
+
+
+async def test_the_life_of_a_package(bus, object_store, settings, telemetry, artefact, exported):
+    request = await exported(artefact)
+    key = keys.edge_package(request.deployment_id)
+    async with run_app(settings, telemetry):
+        await state(bus, request)
+        await eventually(lambda: _any(bus, DeploymentActivatedV1))
+        await state(bus, again(request, 2, DesiredState.INACTIVE))
+        await eventually(lambda: _any(bus, DeploymentDeactivatedV1))
+        assert await object_store.exists(key), "reactivated at once, whatever became of the export"
+        await state(bus, again(request, 3))
+        await eventually(lambda: _count(bus, DeploymentActivatedV1, 2))
+        await state(bus, again(request, 4, DesiredState.DELETED))
+        await eventually(lambda: _count(bus, DeploymentDeactivatedV1, 2))
+        await eventually(lambda: settled(bus))
+    assert not await object_store.exists(key)
+    assert [fact.deleted for fact, _ in await told(bus, DeploymentDeactivatedV1)] == [False, True]
+    assert [fact.generation for fact, _ in await told(bus, DeploymentActivatedV1)] == [1, 3]
+
+
+async def _count(bus, kind, count):
+    return len(await told(bus, kind)) == count
+
+
+@pytest.mark.parametrize("desired", [DesiredState.INACTIVE, DesiredState.DELETED])
+async def test_what_was_overtaken_is_not_begun(bus, object_store, settings, telemetry, artefact, exported, desired):
+    request = await exported(artefact)
+    await state(bus, request, again(request, 2, desired))
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(bus, DeploymentDeactivatedV1))
+        await the_fact(bus, DeploymentDeactivatedV1)
+    assert not await told(bus, DeploymentActivatedV1)
+    assert not await object_store.exists(keys.edge_package(request.deployment_id))
+
+
+async def test_a_delete_stops_a_package_that_is_being_built(bus, object_store, settings, telemetry, artefact, exported):
+    request = await big(exported, artefact)
+    async with run_app(settings, telemetry):
+        await state(bus, request)
+        await eventually(lambda: _begun(settings))
+        await state(bus, again(request, 2, DesiredState.DELETED))
+        await eventually(lambda: _any(bus, DeploymentDeactivatedV1))
+        await eventually(lambda: settled(bus))
+    assert not await told(bus, DeploymentActivatedV1)
+    assert not await object_store.exists(keys.edge_package(request.deployment_id))
+
+
+async def big(exported, artefact):
+    """An export whose files take a while to move."""
+    with artefact.files["model.onnx"].open("ab") as file:
+        file.write(os.urandom(BIG))
+    return await exported(artefact)
+
+
+async def _begun(settings):
+    return any(files for folder, _, files in os.walk(settings.work_dir) if folder.endswith("export"))
+
+
+async def test_a_packager_killed_in_the_middle_loses_nothing(
+    bus, object_store, settings, telemetry, artefact, exported
+):
+    request = await big(exported, artefact)
+    settings = msgspec.structs.replace(settings, ack_wait_s=2.0)
+    await state(bus, request)
+    env = {f"MODELPORT_{name.upper()}": str(value) for name, value in msgspec.structs.asdict(settings).items() if value}
+    process = subprocess.Popen([sys.executable, "-m", "packager"], env={**os.environ, **env})
+    try:
+        await eventually(lambda: _begun(settings))
+    finally:
+        process.kill()
+        process.wait()
+    assert not await told(bus, DeploymentActivatedV1)
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(bus, DeploymentActivatedV1))
+        fact = await the_fact(bus)
+    assert fact.package.size_bytes > BIG
+    assert hashlib.sha256(await bytes_of(object_store, fact)).hexdigest() == fact.package.sha256
+
+
+@pytest.mark.parametrize("change", ["missing", "other bytes", "other metadata", "too large", "escaping", "empty"])
+async def test_an_export_that_is_not_what_it_stated_fails_with_a_reason(
+    bus, object_store, settings, telemetry, artefact, exported, change
+):
+    replace = msgspec.structs.replace
+    request = await exported(artefact)
+    metadata, root = request.metadata, keys.export_root(request.export_job_id)
+    if change == "missing":
+        await object_store.delete(root + "NOTICE.txt")
+    elif change == "other bytes":
+        stored = await object_store.get_bytes(root + "model.onnx", 1 << 26)
+        await object_store.put_bytes(root + "model.onnx", stored[:-1] + b"!")
+    elif change == "other metadata":
+        await object_store.put_bytes(root + keys.METADATA, json.dumps({"schema_version": 1}).encode())
+    elif change == "too large":
+        settings = replace(settings, model_max_bytes=10)
+    elif change == "escaping":
+        files = tuple(replace(file, path=f"../{file.path}") for file in metadata.files)
+        metadata = replace(metadata, files=files)
+        await object_store.put_bytes(root + keys.METADATA, msgspec.json.encode(metadata))
+    else:
+        metadata = replace(metadata, files=())
+    await state(bus, replace(request, metadata=metadata))
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(bus, DeploymentFailedV1))
+        fact = await the_fact(bus, DeploymentFailedV1)
+    expected = {
+        "missing": "NOTICE.txt",
+        "other bytes": "SHA-256",
+        "other metadata": "metadata.json",
+        "too large": "10 are allowed",
+        "escaping": "no path for a package",
+        "empty": "lists no files",
+    }
+    assert (fact.error.code, fact.error.stage) == ("packaging_failed", "package")
+    assert expected[change] in fact.error.message
+    assert fact.error.hint
+    assert not await object_store.exists(keys.edge_package(request.deployment_id))
+
+
+async def test_deployments_of_other_types_are_not_its_business(bus, settings, telemetry, artefact, exported):
+    request = await exported(artefact)
+    endpoint = msgspec.structs.replace(request, deployment_type=DeploymentType.PLATFORM_ENDPOINT)
+    await state(bus, endpoint)
+    await state(bus, msgspec.structs.replace(request, deployment_id=uuid4()))
+    async with run_app(settings, telemetry):
+        await eventually(lambda: _any(bus, DeploymentActivatedV1))
+        fact = await the_fact(bus)
+    assert fact.deployment_id != endpoint.deployment_id
