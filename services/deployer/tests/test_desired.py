@@ -63,4 +63,8 @@ async def test_stale_is_what_a_later_generation_has_overtaken(request_for: Any) 
 
 
 async def test_other_deployment_types_concern_nobody_here(request_for: Any) -> None:
-    assert not (await fold([request_for(deployment_type=DeploymentType.DOWNLOAD)])).wanted()
+    for kind in DeploymentType:
+        request = request_for(deployment_type=kind)
+        desired = await fold([request, activated(request)])
+        found = (len(desired.wanted()), len(desired.proven()), len(desired.unwanted()))
+        assert found == ((1, 1, 0) if kind is DeploymentType.PLATFORM_ENDPOINT else (0, 0, 0))

@@ -14,7 +14,7 @@ from contracts.events.deployment import (
     DeploymentDeactivatedV1,
     DeploymentUpdatedV1,
 )
-from contracts.vocabulary import Tier
+from contracts.vocabulary import DeploymentType, Tier
 from inference_proxy.routes import Fact, RouteTable
 from inference_proxy.served import ServedModel
 from processing.errors import MetadataError
@@ -133,3 +133,15 @@ def test_metadata_that_cannot_be_served_leaves_the_key_known(first: DeploymentAc
     table = RouteTable(refuse)
     table.put(first)
     assert summary(table, first) == (first.access.key_digests, Tier.FREE, True, None)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DeploymentType if kind is not DeploymentType.PLATFORM_ENDPOINT])
+def test_what_is_no_endpoint_is_never_routed(first, kind):
+    """Whatever a packager says of its deployments, and in whatever order."""
+    package = replace(first, deployment_type=kind, triton_model="")
+    off = DeploymentDeactivatedV1(deployment_id=first.deployment_id, generation=2, deleted=True)
+    assert fold([package]).get(first.deployment_id) is None
+    for facts in itertools.permutations([package, off, replace(package, generation=3)]):
+        assert fold(facts).get(first.deployment_id) is None
+    stopped = fold([package, replace(off, deleted=False)]).get(first.deployment_id)
+    assert stopped is None or (stopped.model, stopped.serving, stopped.access.key_digests) == (None, False, ())

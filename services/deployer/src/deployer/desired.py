@@ -30,7 +30,7 @@ class Desired:
         """Fold one fact of the bus."""
         if isinstance(fact, DeploymentRequestedV1):
             self.request(fact)
-        elif isinstance(fact, DeploymentActivatedV1):
+        elif isinstance(fact, DeploymentActivatedV1) and fact.deployment_type is DeploymentType.PLATFORM_ENDPOINT:
             known = self._activated.get(fact.deployment_id, 0)
             self._activated[fact.deployment_id] = max(known, fact.generation)
 

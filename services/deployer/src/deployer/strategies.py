@@ -1,6 +1,6 @@
 """How each deployment type is made what was asked for: a table from type to strategy.
 
-`download` needs nothing of this service; edge and container packages are not built in this release.
+`download` needs nothing of any service; edge and container packages are the packager's.
 """
 
 import asyncio

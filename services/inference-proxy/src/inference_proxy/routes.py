@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from contracts.envelope import EventMeta
 from contracts.events.deployment import Access, DeploymentActivatedV1, DeploymentDeactivatedV1, DeploymentUpdatedV1
-from contracts.vocabulary import Tier
+from contracts.vocabulary import DeploymentType, Tier
 from inference_proxy.served import ServedModel, serve
 from processing.errors import ProcessingError
 
@@ -62,7 +62,9 @@ class RouteTable:
             self.remove(fact)
 
     def put(self, fact: DeploymentActivatedV1, traceparent: str = "") -> None:
-        """A model answers; facts of an older generation are ignored."""
+        """A model answers; facts of an older generation are ignored, and of deployments that nobody calls."""
+        if fact.deployment_type is not DeploymentType.PLATFORM_ENDPOINT:
+            return
         route = self._known(fact.deployment_id)
         if route.deleted or fact.generation < route.generation:
             return
