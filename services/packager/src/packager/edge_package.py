@@ -19,6 +19,10 @@ from packager import archive, metadata, readme
 NAME = "edge-package.zip"
 RUNTIMES = "runtimes/"
 SAMPLES = "sample_code"
+SHARED_SAMPLES: dict[TargetPlatform, tuple[str, ...]] = dict.fromkeys(
+    (TargetPlatform.RASPBERRY_PI, TargetPlatform.JETSON, TargetPlatform.LINUX), ("camera",)
+)
+"""Samples that several devices have in common, beside the device's own."""
 MADE_ANEW = ("README.md", "provenance/")
 """What an export package says of itself."""
 
@@ -56,8 +60,12 @@ def build(model: ModelMetadata, members: Mapping[str, Path], config: EdgePackage
 
 def sample_files(platform: TargetPlatform) -> dict[str, bytes]:
     """The sample apps of a device, verbatim, by their path in the package; empty where there are none."""
-    root = files("packager") / "samples" / platform
-    return {f"{SAMPLES}/{platform}/{path}": data for path, data in _tree(root)} if root.is_dir() else {}
+    found: dict[str, bytes] = {}
+    for folder in (str(platform), *SHARED_SAMPLES.get(platform, ())):
+        root = files("packager") / "samples" / folder
+        if root.is_dir():
+            found |= {f"{SAMPLES}/{folder}/{path}": data for path, data in _tree(root)}
+    return found
 
 
 def _is_kept(name: str, platform: TargetPlatform) -> bool:
@@ -87,11 +95,11 @@ def _readme(model: ModelMetadata, config: EdgePackageConfig, *, has_samples: boo
         proof=model.parity.proof,
         proof_meaning=readme.PROOFS[model.parity.proof],
         needs=readme.NEEDS.get(info.export_format, ""),
-        start=_template(f"{platform}.md") if has_samples else "",
+        start=_START.format(f"{SAMPLES}/{platform}") if has_samples else "",
         wrappers="\n".join(_wrappers(model, platform)),
         result=readme.result(model),
         model_file=model.model_file,
-        samples=f"| `{SAMPLES}/{platform}` | a sample app |\n" if has_samples else "",
+        samples=f"| `{SAMPLES}` | a sample app |\n" if has_samples else "",
     )
 
 
@@ -108,6 +116,7 @@ def _proof(model: ModelMetadata, language: WrapperLanguage) -> str:
     return f", {status.proof}: {readme.escape(status.detail)}" if status else ""
 
 
+_START = "## Start with the sample app\n\n`{0}/README.md` says how to build and run it.\n\n"
 _TITLES: dict[WrapperLanguage, str] = {
     WrapperLanguage.PYTHON: "Python",
     WrapperLanguage.CPP: "C++",
