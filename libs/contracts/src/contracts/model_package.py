@@ -197,6 +197,8 @@ class Provenance(Section, frozen=True, kw_only=True):
     """The forms on the way from the checkpoint to the artefact, such as torch, onnx, openvino."""
     rewrites: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
     """Named changes to the model's graph that keep its answers and that the target needs."""
+    signing_key_id: Annotated[str, Meta(pattern="^([0-9a-f]{64})?(?![\\s\\S])")] = ""
+    """The key that signs the package; empty: the package is unsigned."""
 
 
 class Sizes(Section, frozen=True, kw_only=True):

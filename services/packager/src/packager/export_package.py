@@ -12,7 +12,8 @@ from contracts.errors import Permanent
 from contracts.events import ModelExportedV1
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
-from packager import archive, metadata, models, readme, wrappers
+from packager import archive, metadata, models, provenance, readme, wrappers
+from packager.signing import Signer
 from servicekit.objects import ObjectStore
 
 CONCURRENT_UPLOADS = 8
@@ -65,16 +66,22 @@ async def fetch(store: ObjectStore, event: ModelExportedV1, folder: Path) -> Sou
 
 
 async def assemble(
-    model: ModelMetadata, sources: Sources, folder: Path, *, max_bytes: int = models.MAX_BYTES
+    model: ModelMetadata,
+    sources: Sources,
+    folder: Path,
+    *,
+    max_bytes: int = models.MAX_BYTES,
+    signer: Signer | None = None,
 ) -> Package:
-    """Write README, wrappers and metadata beside the artefacts and zip all of it.
+    """Write README, wrappers, metadata and provenance beside the artefacts and zip all of it; unsigned without a signer.
 
     A model that is stored as a zip lies in the package as its files, of at most `max_bytes`, and stays a zip beside it.
     """
-    return await asyncio.to_thread(_assemble, model, sources, folder, max_bytes)
+    named = provenance.named(model, signer)
+    return await asyncio.to_thread(_assemble, named, sources, folder, max_bytes, signer)
 
 
-def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: int) -> Package:
+def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: int, signer: Signer | None) -> Package:
     members, beside = dict(sources.members), {keys.LOG: sources.log}
     stored = keys.MODEL_FILES[model.model_info.export_format]
     if model.model_info.export_format in models.ZIPPED:
@@ -90,6 +97,7 @@ def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: i
     members |= archive.written(folder / "package", texts)
     finished = metadata.complete(model, wrappers.entry_points(members), members)
     members |= archive.written(folder / "package", {keys.METADATA: metadata.encode(finished)})
+    members = provenance.seal(members, finished, folder / "package", signer)
     target = folder / keys.PACKAGE
     archive.write(target, members)
     return Package(metadata=finished, members=members, zip=target, beside=beside)

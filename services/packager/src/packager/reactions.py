@@ -15,6 +15,7 @@ from contracts.vocabulary import ExportStage
 from packager import export_package
 from packager.cancellations import Cancellations
 from packager.export_package import Sources
+from packager.signing import Signer
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
 from servicekit.leases import Lease
@@ -33,13 +34,21 @@ class Reactions:
     """
 
     def __init__(
-        self, bus: Bus, store: ObjectStore, cancellations: Cancellations, work_dir: Path, *, model_max_bytes: int
+        self,
+        bus: Bus,
+        store: ObjectStore,
+        cancellations: Cancellations,
+        work_dir: Path,
+        *,
+        model_max_bytes: int,
+        signer: Signer | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._cancellations = cancellations
         self._work_dir = work_dir
         self._model_max_bytes = model_max_bytes
+        self._signer = signer
 
     async def on_model_exported(self, event: ModelExportedV1, _meta: EventMeta, lease: Lease) -> None:
         """Build and state; a cancelled job is dropped. Raises Permanent for an artefact that cannot be packaged."""
@@ -100,7 +109,9 @@ class Reactions:
         with span("fetch artefacts", bytes=event.model.size_bytes):
             sources = await self._fetch(event, folder)
         with span("assemble package"):
-            package = await export_package.assemble(event.metadata, sources, folder, max_bytes=self._model_max_bytes)
+            package = await export_package.assemble(
+                event.metadata, sources, folder, max_bytes=self._model_max_bytes, signer=self._signer
+            )
         with span("upload package", files=len(package.members)):
             return await export_package.upload(self._store, event.job_id, package, lease.heartbeat)
 

@@ -80,6 +80,7 @@ def render(metadata: ModelMetadata) -> str:
         speed="Not measured." if performance is None else _speed(metadata),
         checkpoint=metadata.provenance.checkpoint_sha256,
         options=code_block(msgspec.to_builtins(metadata.provenance.export_options)),
+        signature=_signature(metadata),
         toolchain=_table(("tool", "release"), sorted(metadata.provenance.toolchain.items())),
     )
 
@@ -117,6 +118,18 @@ def _route(metadata: ModelMetadata) -> str:
         return f"Route: {told}."
     rewrites = ", ".join(escape(name) for name in made.rewrites)
     return f"Route: {told}. Parts of the model were rewritten for it, with the same answers: {rewrites}."
+
+
+def _signature(metadata: ModelMetadata) -> str:
+    """Whether the package is signed and by which key, and how that is checked."""
+    key_id = metadata.provenance.signing_key_id
+    if not key_id:
+        return "**This package is unsigned**: nothing in it shows who made it, or that nobody changed it."
+    return (
+        f"Signed by the key `{key_id}`. `modelport verify` checks the signature, every file and the golden vectors without any "
+        "network, if you have that key from whom you trust (`modelport keys --save`). `provenance/` holds the bill of materials "
+        "(CycloneDX), the statement of how the model was made (in-toto, SLSA) and the signature (OpenSSF model signing)."
+    )
 
 
 def _input_table(metadata: ModelMetadata) -> str:
