@@ -1,0 +1,6 @@
+#!/bin/sh
+# Copies the package's model and its metadata into the app: `sh prepare.sh`, once.
+set -eu
+cd "$(dirname "$0")"
+mkdir -p ModelSample.swiftpm/Resources
+cp -R ../../metadata.json ../../model.* ModelSample.swiftpm/Resources/
