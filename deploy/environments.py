@@ -1,8 +1,8 @@
 """Creates the Python environments: `python3.11 deploy/environments.py demo|test`.
 
 The workers' environments are those of `export_worker.toolchains`; the core's, `.venv`, also holds the services and the
-embedded servers (layer `test` adds what tests need). `.venv-serving` holds Triton. Each worker environment ends with its smoke
-command. A stamp made of the pins and of every pyproject.toml makes a second run instant.
+embedded servers (layer `test` adds what tests need). `.venv-serving` holds Triton, `.venv-runtimes` what packages ask for
+(`packager.environments`). Each environment ends with its smoke command. A stamp made of the pins and of every pyproject.toml makes a second run instant.
 Standard library only: this runs before anything is installed.
 """
 
@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from export_worker.toolchains import Toolchain
+    from packager.environments import Environment
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "deploy" / "requirements"
 CORE, SERVING = ROOT / ".venv", ROOT / ".venv-serving"
 LAYERS = ("demo", "test")
 PACKAGE_FOLDERS = ("libs/*", "services/*", "deploy/embedded", "samples")
-TABLE = ("libs/contracts/src", "services/export-worker/src")
-"""Where the table of toolchains and its words lie, which import nothing that has to be installed."""
+TABLES = ("libs/contracts/src", "services/export-worker/src", "services/packager/src")
+"""Where the tables of environments and their words lie, which import nothing that has to be installed."""
 WORKER_PACKAGES = ("libs/contracts", "libs/servicekit", "libs/processing", "services/export-worker")
 HEARTBEAT_S = 15.0
 STARTED = time.monotonic()
@@ -39,9 +40,17 @@ STARTED = time.monotonic()
 
 def toolchains(layer: str) -> list[Toolchain]:
     """The environments that the layer installs, the core's first."""
-    sys.path[:0] = [str(ROOT / folder) for folder in TABLE]
+    sys.path[:0] = [str(ROOT / folder) for folder in TABLES]
     table: tuple[Toolchain, ...] = importlib.import_module("export_worker.toolchains").TOOLCHAINS
     return [toolchain for toolchain in table if toolchain.requirements(layer)]
+
+
+def runtimes(layer: str) -> list[tuple[Environment, Path]]:
+    """The clean environments of the layer and those below it, in which the packager proves packages, and their folders."""
+    sys.path[:0] = [str(ROOT / folder) for folder in TABLES]
+    table = importlib.import_module("packager.environments")
+    wanted = LAYERS[: LAYERS.index(layer) + 1]
+    return [(one, ROOT / table.FOLDER / one.export_format) for one in table.ENVIRONMENTS if one.layer in wanted]
 
 
 class SetupError(Exception):
@@ -77,6 +86,7 @@ def digest(layer: str) -> str:
     """Changes when anything that decides the installed set changes."""
     files = [Path(__file__), *(REQUIREMENTS / f"{name}.txt" for name in ("serving", "overrides"))]
     files += [ROOT / "services/export-worker/src/export_worker/toolchains.py"]
+    files += [ROOT / "services/packager/src/packager/environments.py"]
     for toolchain in toolchains(layer):
         files += [ROOT / toolchain.pins, *(REQUIREMENTS / f"{name}.txt" for name in toolchain.requirements(layer))]
     files += [path / "pyproject.toml" for path in packages()]
@@ -90,7 +100,8 @@ def stamp(layer: str) -> Path:
 
 def is_ready(layer: str, wanted: dict[str, str]) -> bool:
     """True where this layer, or a wider one, was installed from exactly these files and its environments are still there."""
-    if not all(_python(toolchain).exists() for toolchain in toolchains(layer)):
+    pythons = [_python(toolchain) for toolchain in toolchains(layer)]
+    if not all(python.exists() for python in (*pythons, *(venv / "bin" / "python" for _, venv in runtimes(layer)))):
         return False
     wider = LAYERS[LAYERS.index(layer) :]
     return any(stamp(name).is_file() and stamp(name).read_text() == wanted[name] for name in wider)
@@ -193,6 +204,16 @@ def install_serving(log: Path) -> None:
     run("serving environment: Triton", installer()(SERVING, "-r", str(REQUIREMENTS / "serving.txt")), log)
 
 
+def install_runtime(environment: Environment, venv: Path, log: Path) -> None:
+    """Exactly what a package of the format asks for, linked from what the core has; imported once, which writes its bytecode."""
+    title = f"{environment.export_format} runtime"
+    create(venv, title, log)
+    pins = ("-c", str(ROOT / "constraints.txt"))
+    run(f"{title}: packages", installer()(venv, *pins, *environment.requirements()), log)
+    imports = f"import {', '.join(environment.modules)}"
+    run(f"{title}: smoke test", [str(venv / "bin" / "python"), "-I", "-c", imports], log)
+
+
 def bootstrap_uv(log: Path) -> None:
     """uv installs the whole set in seconds where pip takes minutes; where it cannot be had, pip does the work."""
     if (CORE / "bin" / "uv").exists():
@@ -207,7 +228,8 @@ def set_up(layer: str, logs: Path) -> None:
     """All environments side by side; the others' packages behind the core's, from which they take what both have."""
     core, *others = toolchains(layer)
     system = [str(ROOT / "deploy" / "system-packages.sh"), layer]
-    with ThreadPoolExecutor(3 + len(others)) as pool:
+    clean = runtimes(layer)
+    with ThreadPoolExecutor(3 + len(others) + len(clean)) as pool:
         jobs = [pool.submit(run, "system packages", system, logs / "system.log")]
         create(CORE, "core environment", logs / "core.log")
         bootstrap_uv(logs / "core.log")
@@ -215,6 +237,7 @@ def set_up(layer: str, logs: Path) -> None:
         install_core(core, layer, logs / "core.log")
         jobs.append(pool.submit(finish, core, packages(), layer, logs / "core.log"))
         jobs += [pool.submit(_other, toolchain, layer, logs / f"{toolchain.name}.log") for toolchain in others]
+        jobs += [pool.submit(install_runtime, one, venv, logs / f"runtime-{venv.name}.log") for one, venv in clean]
     for job in jobs:
         job.result()
 

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from export_worker.toolchains import TOOLCHAINS
+from packager.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[3]
 Steps = list[tuple[str, list[str]]]
@@ -92,17 +93,19 @@ def test_a_finished_set_up_is_repeated_where_an_environment_is_gone(
     wanted = {layer: setup.digest(layer) for layer in setup.LAYERS}
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "CORE", tmp_path / ".venv")
-    for toolchain in TOOLCHAINS:
-        folder = tmp_path / toolchain.environment / "bin"
-        folder.mkdir(parents=True)
-        (folder / "python").touch()
+    venvs = [tmp_path / toolchain.environment for toolchain in TOOLCHAINS]
+    for venv in (*venvs, *(venv for _, venv in setup.runtimes("test"))):
+        (venv / "bin").mkdir(parents=True)
+        (venv / "bin" / "python").touch()
     assert not setup.is_ready("test", wanted)
     setup.stamp("test").write_text(wanted["test"])
     assert setup.is_ready("test", wanted)
     assert setup.is_ready("demo", wanted), "a wider layer holds a narrower one"
     assert not setup.is_ready("test", wanted | {"test": "other pins"})
-    (tmp_path / ".venv-litert" / "bin" / "python").unlink()
-    assert not setup.is_ready("test", wanted)
+    for gone in (".venv-litert", ".venv-runtimes/onnx"):
+        (tmp_path / gone / "bin" / "python").rename(tmp_path / "aside")
+        assert not setup.is_ready("test", wanted)
+        (tmp_path / "aside").rename(tmp_path / gone / "bin" / "python")
 
 
 @pytest.mark.parametrize("layer", ["demo", "test"])
@@ -111,3 +114,18 @@ def test_a_changed_pin_is_noticed(setup: ModuleType, monkeypatch: pytest.MonkeyP
     read = Path.read_text
     monkeypatch.setattr(Path, "read_text", lambda self: read(self) + ("x" if self.name == "constraints.txt" else ""))
     assert setup.digest(layer) != before
+
+
+def test_what_packages_ask_for_is_installed_alone_and_tried(steps: Callable[[str], Steps]) -> None:
+    done = dict(steps("test"))
+    for environment in ENVIRONMENTS:
+        packages = done[f"{environment.export_format} runtime: packages"]
+        assert environment.requirements() == [part for part in packages if "==" in part]
+        assert f".venv-runtimes/{environment.export_format}/bin/python" in " ".join(packages)
+        assert done[f"{environment.export_format} runtime: smoke test"][1] == "-I"
+
+
+def test_the_demo_gets_the_environments_of_its_own_formats(steps: Callable[[str], Steps]) -> None:
+    made = {title.split()[0] for title in titles(steps("demo")) if "runtime: packages" in title}
+    (core,) = (toolchain for toolchain in TOOLCHAINS if toolchain.name == "core")
+    assert made == {str(export_format) for export_format in core.formats("demo")}

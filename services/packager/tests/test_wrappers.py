@@ -14,7 +14,7 @@ import processing
 from contracts.export_options import CoreMlOptions
 from contracts.vocabulary import ExportFormat, Kernel
 from contracts.wrappers import LANGUAGES
-from packager import wrappers
+from packager import environments, wrappers
 from packager.runtimes.python import model_backends
 
 ROOT = Path(__file__).parents[3]
@@ -61,7 +61,7 @@ def test_a_language_that_is_not_there_has_no_file():
 def test_pins_are_those_of_the_project():
     lists = [ROOT / "deploy/requirements/litert.txt", ROOT / "constraints.txt"]
     pinned = dict(line.split("==") for path in lists for line in path.read_text().split() if "==" in line)
-    assert {name: pinned[name] for name in wrappers.PINS} == wrappers.PINS
+    assert {name: pinned[name] for name in environments.PINS} == environments.PINS
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,10 @@ def test_requirements_are_what_this_model_needs(artefact, export_format, kernel,
     text = wrappers.requirements(replace(metadata, model_info=info, preprocessing=pre))
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert {line.split("==")[0] for line in lines} == expected
-    assert all(wrappers.PINS[line.split("==")[0]] in line for line in lines)
+    assert all(environments.PINS[line.split("==")[0]] in line for line in lines)
+    clean = {one.export_format: one.requirements() for one in environments.ENVIRONMENTS}
+    if export_format in clean:
+        assert {line.split()[0] for line in lines} <= set(clean[export_format]), "it is proven with other releases"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_requirements_are_what_this_model_needs(artefact, export_format, kernel,
     [
         ("tensorrt", {"tensorrt": "11.4.0.106"}, "tensorrt==11.4.0.106"),
         ("rtx", {"tensorrt_rtx": "1.7.0.9"}, "tensorrt-rtx==1.7.0.9"),
-        ("rtx", {}, f"tensorrt-rtx=={wrappers.PINS['tensorrt-rtx']}"),
+        ("rtx", {}, f"tensorrt-rtx=={environments.PINS['tensorrt-rtx']}"),
     ],
 )
 def test_an_engine_needs_the_release_and_the_flavour_that_built_it(artefact, flavor, toolchain, expected):
@@ -108,7 +111,7 @@ def test_every_format_has_a_runtime_and_a_backend():
     source = wrappers.sources(ExportFormat.OPENVINO)["runtimes/python/model_backends.py"].decode()
     table = source[source.index("BACKENDS: Mapping") :]
     for export_format in ExportFormat:
-        assert wrappers.RUNTIMES[export_format]
+        assert environments.RUNTIMES[export_format]
         assert f'"{export_format}": ' in table
 
 

@@ -5,10 +5,12 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from contracts.model_package import ModelMetadata
-from contracts.vocabulary import ExportFormat, Kernel, WrapperLanguage
+from contracts.vocabulary import ExportFormat, WrapperLanguage
 from contracts.wrappers import LANGUAGES
+from packager.environments import IMAGING, PINS, RUNTIMES
 
 PYTHON = "runtimes/python"
+SWIFT_BUILD = "runtimes/swift/Package.swift"
 BEGINS: dict[WrapperLanguage, str] = {
     WrapperLanguage.PYTHON: "model_wrapper.py",
     WrapperLanguage.CPP: "model_wrapper.h",
@@ -17,29 +19,6 @@ BEGINS: dict[WrapperLanguage, str] = {
 }
 """The file of a language that a reader opens first."""
 
-PINS = {
-    "ai-edge-litert": "2.3.0",
-    "coremltools": "9.0",
-    "cuda-bindings": "13.5.0",
-    "numpy": "2.3.5",
-    "onnxruntime": "1.32.0",
-    "opencv-python-headless": "5.0.0.93",
-    "openvino": "2026.4.1",
-    "pillow": "13.0.0",
-    "tensorrt-rtx": "1.7.1.116",
-    "torch": "2.14.1",
-}
-"""The releases that the export was verified with; a test holds them to constraints.txt."""
-
-RUNTIMES: dict[ExportFormat, tuple[str, ...]] = {
-    ExportFormat.ONNX: ("onnxruntime",),
-    ExportFormat.TORCHSCRIPT: ("torch",),
-    ExportFormat.OPENVINO: ("openvino",),
-    ExportFormat.TFLITE: ("ai-edge-litert",),
-    ExportFormat.COREML: ("coremltools", "pillow"),
-    ExportFormat.TENSORRT: ("tensorrt", "cuda-bindings"),
-}
-"""What runs a format; an engine of TensorRT's flavour rtx has its own runtime, and Core ML takes pixels as Pillow's pictures."""
 _NOTES = {
     "coremltools": "# runs models on macOS alone",
     "tensorrt": "# engines run with the release that built them; NVIDIA's own index has it",
@@ -50,12 +29,14 @@ _NOTES = {
 
 
 def sources(export_format: ExportFormat) -> dict[str, bytes]:
-    """The wrappers of the languages that run a format, verbatim, by their path in the package."""
+    """The wrappers of the languages that run a format, by their path in the package: verbatim, but for what Swift's build file needs."""
     found: dict[str, bytes] = {}
     for language in LANGUAGES[export_format]:
         found |= {
             f"runtimes/{language}/{path}": data for path, data in _files(files("packager") / "runtimes" / language)
         }
+    if SWIFT_BUILD in found and export_format is not ExportFormat.ONNX:
+        found[SWIFT_BUILD] = found[SWIFT_BUILD].replace(b"usesOnnxRuntime = true", b"usesOnnxRuntime = false")
     return found | {f"{PYTHON}/processing/{path}": data for path, data in _files(files("processing"))}
 
 
@@ -72,8 +53,7 @@ def entry_points(members: Iterable[str]) -> dict[str, str]:
 
 def requirements(metadata: ModelMetadata) -> str:
     """requirements.txt for this model: numpy, the runtime of its format, and the library that its kernel is named after."""
-    kernel = metadata.preprocessing.resize.kernel
-    imaging = "opencv-python-headless" if kernel is Kernel.CV2_LINEAR_U8 else "pillow"
+    imaging = IMAGING[metadata.preprocessing.resize.kernel]
     names = dict.fromkeys(("numpy", imaging, *_runtimes(metadata)))
     lines = [f"{name}{_release(name, metadata)}  {_NOTES.get(name, '')}".rstrip() for name in names]
     return "\n".join(["# Python 3.11 or newer", *lines, ""])
