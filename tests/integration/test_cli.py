@@ -62,6 +62,20 @@ def test_download(exported, cli, tmp_path):
         assert "metadata.json" in opened.namelist()
 
 
+def test_packages_for_devices_and_containers(exported, cli, tmp_path):
+    edge = ("--type", "edge_package", "--platform", "android")
+    for kind, member in ((edge, "labels.txt"), (("--type", "container", "--image-name", "shapes"), "Dockerfile")):
+        ran = cli("deploy", exported["id"], *kind, "--json")
+        made = json.loads(ran.stdout)
+        assert made["status"] == "active", ran.stderr
+        target = tmp_path / f"{made['id']}.zip"
+        cli("download", made["id"], "--output", target)
+        with zipfile.ZipFile(target) as opened:
+            assert member in opened.namelist()
+    refused = cli("deploy", exported["id"], "--type", "container", "--image-name", "a;b", code=1)
+    assert "config.image_name" in refused.stderr
+
+
 def test_deploy_infer_and_take_down(exported, cli, pictures, tmp_path):
     made = json.loads(cli("deploy", exported["id"], "--name", "by-cli", "--json").stdout)
     drawn = tmp_path / "drawn.png"

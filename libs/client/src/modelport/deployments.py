@@ -50,11 +50,21 @@ class Deployments:
         return everything(self._transport, PATH, Page[Deployment], limit=limit)
 
     def wait(
-        self, deployment_id: UUID | str, *, timeout_s: float = 120.0, sleep: Callable[[float], None] = time.sleep
+        self,
+        deployment_id: UUID | str,
+        *,
+        timeout_s: float = 120.0,
+        sleep: Callable[[float], None] = time.sleep,
+        on_state: Callable[[Deployment], None] | None = None,
     ) -> Deployment:
-        """The deployment once it is active, inactive or failed; raises ClientError when that takes too long."""
+        """The deployment once it is active, inactive or failed; raises ClientError when that takes too long.
+
+        `on_state` is told what it is while that is waited for.
+        """
         deadline = time.monotonic() + timeout_s
         while (found := self.get(deployment_id)).status not in SETTLED:
+            if on_state:
+                on_state(found)
             if time.monotonic() > deadline:
                 raise ClientError(
                     f"The deployment is still {found.status} after {timeout_s:.0f} s.",
@@ -85,7 +95,7 @@ class Deployments:
         return self._transport.call("POST", f"{PATH}/{deployment_id}/rotate-key", ApiKey, headers=headers)
 
     def link(self, deployment_id: UUID | str) -> Download:
-        """A presigned link to the package."""
+        """A presigned link to the deployment's own package, or of an endpoint to the package of its export."""
         return self._transport.call("GET", f"{PATH}/{deployment_id}/download", Download)
 
     def download(

@@ -22,6 +22,12 @@ def no_progress(done: int, total: int) -> None:
     """Says nothing."""
 
 
+def filename(told: str) -> str:
+    """What a server calls a file, as a name in this folder: no path, nothing hidden, plain characters; may be empty."""
+    name = told.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c for c in name if c.isalnum() or c in " ._-()").lstrip(". ")[:200]
+
+
 def sha256_of(path: Path) -> str:
     """Hex digest of a file, read in pieces."""
     with path.open("rb") as file:

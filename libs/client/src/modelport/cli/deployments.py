@@ -1,16 +1,16 @@
 """`modelport deploy`, `infer`, `download` and what belongs to deployments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from contracts.vocabulary import DeploymentStatus, DeploymentType
-from modelport import drawing
+from contracts.vocabulary import DeploymentStatus, DeploymentType, TargetPlatform
+from modelport import drawing, transfer
 from modelport.cli import views
-from modelport.cli.progress import transfer_bar
+from modelport.cli.progress import follow_deployment, transfer_bar
 from modelport.cli.session import AsJson, Limit, Session, parse_settings
 from modelport.client import Client
 from modelport.errors import ApiError
@@ -26,26 +26,59 @@ def add_commands(app: typer.Typer) -> None:
 def deploy(
     ctx: typer.Context,
     export_job_id: Annotated[str, typer.Argument(help="Id of a completed export job.")],
-    name: Annotated[str, typer.Option("--name", help="What you call it.")] = "endpoint",
+    name: Annotated[str | None, typer.Option("--name", help="What you call it.")] = None,
     kind: Annotated[DeploymentType, typer.Option("--type", "-t")] = DeploymentType.PLATFORM_ENDPOINT,
     description: Annotated[str | None, typer.Option("--description")] = None,
+    platform: Annotated[TargetPlatform | None, typer.Option("--platform", help="Of an edge package.")] = None,
+    samples: Annotated[
+        bool | None, typer.Option("--sample-code/--no-sample-code", help="Of an edge package: a sample app too.")
+    ] = None,
+    image_name: Annotated[str | None, typer.Option("--image-name", help="Of a container.")] = None,
+    image_tag: Annotated[str | None, typer.Option("--image-tag", help="Of a container.")] = None,
+    base_image: Annotated[str | None, typer.Option("--base-image", help="Of a container: what it is built on.")] = None,
+    registry: Annotated[str | None, typer.Option("--registry", help="Of a container: where its image goes.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value of config; repeatable.")] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it serves or fails.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it can be used or has failed.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Make an export available; the answer shows the API key of an endpoint, once."""
+    """Make an export available: as an endpoint, whose API key is shown once, or as a package for a device or a container."""
     session = Session(ctx, as_json)
-    config = parse_settings(settings or [], "--set")
+    edge = {"target_platform": platform, "includes_sample_code": samples}
+    image = {"image_name": image_name, "image_tag": image_tag, "base_image": base_image, "registry": registry}
+    config = _config(kind, {DeploymentType.EDGE_PACKAGE: edge, DeploymentType.CONTAINER: image}, settings or [])
     with session.client() as client:
-        created = client.deployments.create(export_job_id, kind, name, description=description, config=config)
+        called = name or NAMES[kind]
+        created = client.deployments.create(export_job_id, kind, called, description=description, config=config)
         found = created
         if wait:
             if created.api_key and not as_json:
                 session.note(f"api key {created.api_key} (shown once: keep it)")
-            found = client.deployments.wait(str(created.id))
+            found = follow_deployment(session.err, client, created)
     session.show(views.with_key(found, created.api_key), views.deployment)
     if found.status is DeploymentStatus.FAILED:
         raise typer.Exit(1)
+
+
+NAMES = {
+    DeploymentType.PLATFORM_ENDPOINT: "endpoint",
+    DeploymentType.DOWNLOAD: "download",
+    DeploymentType.EDGE_PACKAGE: "edge package",
+    DeploymentType.CONTAINER: "container",
+}
+"""What a deployment is called that is given no name."""
+
+
+def _config(
+    kind: DeploymentType, options: Mapping[DeploymentType, Mapping[str, object]], settings: Sequence[str]
+) -> dict[str, object] | None:
+    """`config` of the request; an option of another type than the one asked for is refused by name."""
+    given = {of: {field: value for field, value in all_.items() if value is not None} for of, all_ in options.items()}
+    for other, fields in given.items():
+        if fields and other is not kind:
+            raise typer.BadParameter(f"config.{next(iter(fields))} is of --type {other}, not of {kind}")
+    if kind is DeploymentType.EDGE_PACKAGE and "target_platform" not in given[kind] and not settings:
+        raise typer.BadParameter(f"an edge package needs --platform: {', '.join(TargetPlatform)}")
+    return {**(parse_settings(settings, "--set") or {}), **given.get(kind, {})} or None
 
 
 def list_deployments(ctx: typer.Context, limit: Limit = 50, as_json: AsJson = False) -> None:
@@ -79,14 +112,19 @@ def infer(
 
 def download(
     ctx: typer.Context,
-    identity: Annotated[str, typer.Argument(help="Id of a download deployment, or of a completed export.")],
-    output: Annotated[Path, typer.Option("--output", "-o")] = Path("export-package.zip"),
+    identity: Annotated[str, typer.Argument(help="Id of a deployment, or of a completed export.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to; else what the server calls it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the package; for an export, a download deployment is made first."""
+    """Fetch the package of a deployment; for an export, a download deployment is made first."""
     session = Session(ctx, as_json)
-    with session.client() as client, transfer_bar(session.err, f"downloading {output.name}") as progress:
-        path = client.deployments.download(_download_deployment(client, identity), output, progress)
+    with session.client() as client:
+        deployment = _download_deployment(client, identity)
+        target = output or Path(transfer.filename(client.deployments.link(deployment).filename) or "package.zip")
+        with transfer_bar(session.err, f"downloading {target.name}") as progress:
+            path = client.deployments.download(deployment, target, progress)
     session.show({"path": str(path), "size_bytes": path.stat().st_size}, lambda _: Text(f"wrote {path}"))
 
 

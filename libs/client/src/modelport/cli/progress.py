@@ -10,7 +10,9 @@ from modelport import transfer
 from modelport.cli.safe import Shown, plain
 from modelport.client import Client
 from modelport.exports import JobState
-from modelport.models import ExportJob
+from modelport.models import Deployment, ExportJob
+
+ENDPOINT_PATIENCE_S, PACKAGE_PATIENCE_S = 120.0, 1800.0
 
 
 @contextmanager
@@ -39,6 +41,27 @@ def follow_job(console: Console, client: Client, job: ExportJob) -> ExportJob:
             bar.update(task, completed=state.progress_percent, description=text or None)
 
         return client.exports.wait(str(job.id), show)
+
+
+def follow_deployment(console: Console, client: Client, made: Deployment) -> Deployment:
+    """Show a deployment until it has settled; one line for each status where stderr is no terminal."""
+    timeout_s = PACKAGE_PATIENCE_S if made.deployment_type.is_built else ENDPOINT_PATIENCE_S
+    if not console.is_terminal:
+        said: list[str] = []
+
+        def tell(found: Deployment) -> None:
+            if found.status not in said:
+                said.append(found.status)
+                console.print(Shown(f"{found.name}: {found.status}"), markup=False)
+
+        return client.deployments.wait(made.id, timeout_s=timeout_s, on_state=tell)
+    with Progress(TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task(plain(f"{made.name}: {made.status}"), total=None)
+
+        def show(found: Deployment) -> None:
+            bar.update(task, description=plain(f"{found.name}: {found.status}"))
+
+        return client.deployments.wait(made.id, timeout_s=timeout_s, on_state=show)
 
 
 class _StageLines:

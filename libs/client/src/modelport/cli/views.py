@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from contracts.capabilities import Availability, ExportCapabilities
+from contracts.vocabulary import DeploymentStatus
 from modelport.models import (
     ApiKey,
     DeadLetter,
@@ -175,6 +176,8 @@ def deployment(found: Deployment) -> RenderableType:
         ("status", word(found.status)),
         ("endpoint", found.endpoint_url),
     ]
+    if found.deployment_type.is_built and found.status is DeploymentStatus.ACTIVE:
+        lines.append(("fetch it", f"modelport download {found.id}"))
     if found.error:
         lines += [("error", Text(found.error.message, style="red")), ("hint", found.error.hint)]
     if found.api_key:
