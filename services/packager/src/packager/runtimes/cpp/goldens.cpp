@@ -12,7 +12,7 @@ namespace modelport {
 namespace {
 
 constexpr std::size_t MAX_HEADER_BYTES = std::size_t{64} << 20;
-constexpr Index MAX_PIXELS = 100'000'000;
+constexpr Index MAX_DRAWN_PIXELS = 100'000'000;
 constexpr Index SCHEMA_VERSION = 1;
 
 /// Numbers of a file that nobody aligned; little-endian, as every machine is that these runtimes run on.
@@ -80,7 +80,7 @@ Bytes read_file(const std::filesystem::path& path) {
 
 Picture draw(const std::string& pattern, Index height, Index width, std::uint32_t seed) {
     if (pattern != "noise" && pattern != "ramp") throw GoldenError("pattern \"" + pattern + "\" is unknown; known: noise, ramp");
-    if (height < 1 || width < 1 || height > MAX_PIXELS / width) throw GoldenError("has a picture of an impossible size");
+    if (height < 1 || width < 1 || height > MAX_DRAWN_PIXELS / width) throw GoldenError("has a picture of an impossible size");
     const auto value = pattern == "noise" ? noise : ramp;
     Picture made(Size{height, width});
     auto out = made.pixels.begin();

@@ -107,6 +107,9 @@ inline float maximum(float a, float b) { return std::isnan(a) || a > b ? a : b; 
 
 inline float clip(float value, float low, float high) { return minimum(maximum(value, low), high); }
 
+/// To the nearest integer, ties to even, as Python's round().
+inline Index rounded(double value) { return static_cast<Index>(std::nearbyint(value)); }
+
 /// Where the largest value is: the first of equal ones, and before all others the first NaN.
 Index argmax(const float* values, Index count, Index stride = 1);
 

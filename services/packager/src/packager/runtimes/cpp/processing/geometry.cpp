@@ -18,9 +18,6 @@ constexpr std::uint8_t CROP_FILL = 0;
 double as_double(Index value) { return static_cast<double>(value); }
 float as_float(Index value) { return static_cast<float>(value); }
 
-/// To the nearest integer, ties to even, as Python's round().
-Index rounded(double value) { return static_cast<Index>(std::nearbyint(value)); }
-
 Index cut_offset(Index want, Index have, double (*rounding)(double)) {
     if (want > have) return (want - have) / 2;
     return -static_cast<Index>(rounding(as_double(have - want) / 2.0));

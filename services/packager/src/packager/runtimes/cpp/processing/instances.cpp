@@ -13,12 +13,10 @@ namespace modelport {
 namespace {
 
 /// Of the boxes of one picture together.
-constexpr Index MAX_PIXELS = Index{1} << 31;
+constexpr Index MAX_MASK_PIXELS = Index{1} << 31;
 constexpr Index STRIP = Index{1} << 18;
 /// Input pixels to one of a prototype, along each axis.
 constexpr Index STRIDE = 4;
-
-Index rounded(double value) { return static_cast<Index>(std::nearbyint(value)); }
 
 /// Size of the picture inside the prototypes enlarged by `factor`.
 Size content(Size prototypes, Size source, Index factor) {
@@ -116,8 +114,8 @@ std::vector<std::optional<Mask>> instance_masks(const Matrix& coefficients, cons
         regions.push_back(region_of(boxes.row(i), source));
         pixels += regions.back().height() * regions.back().width();
     }
-    if (pixels > MAX_PIXELS) {
-        throw AnswerError("the masks of this picture cover more than " + std::to_string(MAX_PIXELS) +
+    if (pixels > MAX_MASK_PIXELS) {
+        throw AnswerError("the masks of this picture cover more than " + std::to_string(MAX_MASK_PIXELS) +
                           " pixels; a lower max_detections helps");
     }
     const Grid grid = grid_of({prototypes.height, prototypes.width}, source);
