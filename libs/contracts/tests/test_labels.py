@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from contracts.errors import Permanent
-from contracts.labels import MAX_LABELS, as_text, labels
+from contracts.labels import MAX_LABELS, as_text, labels, words
 from contracts.model_package import PRINTABLE
 
 
@@ -32,3 +32,7 @@ def test_what_breaks_lines_is_no_name():
     for code in range(sys.maxunicode + 1):
         if len(f"a{chr(code)}b".splitlines()) > 1:
             assert not pattern.match(f"a{chr(code)}b"), hex(code)
+
+
+def test_words_hold_no_spaces():
+    assert words({0: "traffic light", 1: "\u00a0a  b\u3000", 2: ""}) == ["traffic_light", "a_b", "2"]

@@ -10,6 +10,7 @@ import pytest
 from contracts.errors import Permanent
 from contracts.vocabulary import Precision, Proof
 from export_worker.sandbox import tflite_guard
+from packager import artefact_names
 from samples.cache import Sample
 
 from .exporting import Case, Exported
@@ -88,6 +89,9 @@ def test_the_file_describes_itself_and_passes_the_guard(made: Made, name: str):
         labels = archive.read("labels.txt").decode().splitlines()
         told = json.loads(archive.read("modelport.json"))
     assert labels == [entry.name for entry in got.metadata.classes]
+    artefact_names.check(got.metadata, {"model.tflite": got.model})
+    claims = artefact_names.claims(got.metadata.model_info.export_format, {"model.tflite": got.model})
+    assert set(claims) == {"modelport.names", "metadata.json", "labels.txt"}
     assert told["modelport.checkpoint_sha256"] == got.metadata.provenance.checkpoint_sha256
     assert told["modelport.task"] == got.metadata.model_info.task_type
     assert float(told["modelport.confidence_threshold"]) == got.metadata.postprocessing.nms.confidence_threshold

@@ -23,3 +23,8 @@ def labels(names: Mapping[int, str]) -> list[str]:
 def as_text(names: Mapping[int, str]) -> str:
     """labels.txt."""
     return "".join(f"{line}\n" for line in labels(names))
+
+
+def words(names: Mapping[int, str]) -> list[str]:
+    """`labels` without spaces, for formats that keep them in one text with spaces between them."""
+    return ["_".join(name.split()) for name in labels(names)]

@@ -6,6 +6,7 @@ import re
 import openvino
 from msgspec import structs
 
+from contracts import labels
 from contracts.errors import Permanent
 from contracts.keys import MODEL_FILES
 from contracts.precision import precision
@@ -33,6 +34,7 @@ def convert(work: Work) -> Work:
         work.progress(0.4, "Compressing weights to int8")
         model = _compressed(model)
     _name_alike(model)
+    model.set_rt_info(" ".join(labels.words(dict(enumerate(work.need_loaded().classes)))), ["model_info", "labels"])
     folder = work.folder / "tmp" / "openvino"
     folder.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model, str(folder / XML), compress_to_fp16=arithmetic is Precision.FP16)

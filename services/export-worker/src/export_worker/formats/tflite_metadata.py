@@ -7,17 +7,18 @@ Slots of the tables: https://github.com/tensorflow/tflite-support/blob/master/te
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flatbuffers
 import msgspec
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from contracts import labels
 from contracts.model_package import Preprocessing, TensorSpec
 
 FIELD, IDENTIFIER = b"TFLITE_METADATA", b"M001"
-LABELS, IDENTITY = "labels.txt", "modelport.json"
+LABELS, IDENTITY, CONVENTIONAL = "labels.txt", "modelport.json", "metadata.json"
 MODEL_IDENTIFIER = b"TFL3"
 ALIGNMENT = 16
 """Of every buffer, as the schema demands and the schema's own Python code forgets."""
@@ -53,15 +54,22 @@ class _Builder(flatbuffers.Builder):
         return "UOffsetTRelative", int(self.CreateNumpyVector(np.array(values, np.float32)))
 
 
+class Told(NamedTuple):
+    """What a model says of itself: our own words, those that Ultralytics' readers look for, and the names of its classes."""
+
+    identity: Mapping[str, str]
+    conventional: Mapping[str, object]
+    classes: Sequence[str]
+
+
 def with_metadata(
     model: bytes,
-    identity: Mapping[str, str],
-    classes: Sequence[str],
+    told: Told,
     preprocessing: Preprocessing,
     input_spec: TensorSpec,
     output_specs: Sequence[TensorSpec],
 ) -> bytes:
-    """The model with its metadata and, behind it, labels.txt (one class a line) and modelport.json (`identity`)."""
+    """The model with its metadata and, behind it, metadata.json, labels.txt (one class a line) and modelport.json."""
     described = schema.ModelT.InitFromPackedBuf(model, 0)
     for each in described.buffers:
         # the quantizer writes weights behind the flatbuffer, where they would not be found again
@@ -69,7 +77,7 @@ def with_metadata(
             each.data = np.frombuffer(model, np.uint8, each.size, each.offset)
             each.offset = each.size = 0
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(_metadata(identity, preprocessing, input_spec, output_specs), np.uint8)
+    buffer.data = np.frombuffer(_metadata(told.identity, preprocessing, input_spec, output_specs), np.uint8)
     entry.name, entry.buffer = FIELD, len(described.buffers)
     described.buffers.append(buffer)
     described.metadata = [*(described.metadata or []), entry]
@@ -78,8 +86,9 @@ def with_metadata(
     builder.Finish(described.Pack(builder), file_identifier=MODEL_IDENTIFIER)
     archive = io.BytesIO(bytes(builder.Output()))
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as files:
-        files.writestr(zipfile.ZipInfo(LABELS), "".join(f"{name}\n" for name in classes))
-        files.writestr(zipfile.ZipInfo(IDENTITY), msgspec.json.encode(dict(identity), order="sorted"))
+        files.writestr(zipfile.ZipInfo(CONVENTIONAL), msgspec.json.encode(dict(told.conventional)))
+        files.writestr(zipfile.ZipInfo(LABELS), labels.as_text(dict(enumerate(told.classes))))
+        files.writestr(zipfile.ZipInfo(IDENTITY), msgspec.json.encode(dict(told.identity), order="sorted"))
     return archive.getvalue()
 
 

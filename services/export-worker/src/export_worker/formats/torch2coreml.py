@@ -24,7 +24,7 @@ from contracts.vocabulary import ExportFormat, Precision
 from export_worker.formats import coreml_names, coreml_package
 from export_worker.formats.folding import fold
 from export_worker.formats.graph import Embedding, Graph, dry_run, input_words
-from export_worker.formats.identity import PREFIX, identity
+from export_worker.formats.identity import PREFIX, as_texts, conventional, identity
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Work
 from export_worker.rewrites.table import rewrite
@@ -75,11 +75,15 @@ def convert(work: Work) -> Work:
         work.progress(0.6, "Quantising weights to int8")
         model = quantised(model)
     work.progress(0.8, "Saving the package")
-    told = identity(work, embedding) | {
-        f"{PREFIX}compute_units": options.compute_units,
-        f"{PREFIX}minimum_deployment_target": options.minimum_deployment_target,
-        f"{PREFIX}precision": str(arithmetic),
-    }
+    told = (
+        identity(work, embedding)
+        | as_texts(conventional(work, embedding))
+        | {
+            f"{PREFIX}compute_units": options.compute_units,
+            f"{PREFIX}minimum_deployment_target": options.minimum_deployment_target,
+            f"{PREFIX}precision": str(arithmetic),
+        }
+    )
     path = work.output / MODEL_FILES[ExportFormat.COREML]
     save(model, path, embedding, renamed, told)
     layout, description = input_words(embedding)

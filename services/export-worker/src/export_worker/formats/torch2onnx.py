@@ -18,7 +18,7 @@ from contracts.precision import precision
 from contracts.vocabulary import ExportFormat
 from export_worker.formats.axes import DynamicAxes, dynamic_axes, size_is_fixed
 from export_worker.formats.graph import Embedding, dry_run, input_words
-from export_worker.formats.identity import identity
+from export_worker.formats.identity import as_texts, conventional, identity
 from export_worker.formats.onnx_precision import lower
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Loaded, Work, as_tuple
@@ -65,7 +65,7 @@ def convert(work: Work) -> Work:
     work.progress(0.8, "Checking the ONNX file")
     if axes.size:
         check_other_size(path, embedding, loaded, axes)
-    told = identity(work, embedding)
+    told = identity(work, embedding) | as_texts(conventional(work, embedding))
     _finish(
         path, options, {name: tuple(one.shape) for name, one in zip(embedding.names, expected, strict=True)}, axes, told
     )

@@ -17,9 +17,9 @@ from contracts.precision import precision
 from contracts.vocabulary import ExportFormat
 from export_worker.formats import graph
 from export_worker.formats.graph import Embedding, dry_run
-from export_worker.formats.identity import identity
+from export_worker.formats.identity import conventional, identity
 from export_worker.formats.tflite_lowering import INPUT, lower
-from export_worker.formats.tflite_metadata import with_metadata
+from export_worker.formats.tflite_metadata import Told, with_metadata
 from export_worker.formats.tflite_precision import reduced
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Work
@@ -55,9 +55,8 @@ def convert(work: Work) -> Work:
     input_spec = graph.input_spec(embedding, INPUT, example)
     output_specs = graph.output_specs(embedding, expected)
     model = reduced(lowered.model, asked)
-    described = with_metadata(
-        model, identity(work, embedding), loaded.classes, embedding.preprocessing, input_spec, output_specs
-    )
+    told = Told(identity(work, embedding), conventional(work, embedding), loaded.classes)
+    described = with_metadata(model, told, embedding.preprocessing, input_spec, output_specs)
     path.write_bytes(described)
     work.progress(0.9, "Reading the file back")
     _check(path, input_spec, output_specs)

@@ -15,7 +15,7 @@ from contracts.keys import MODEL_FILES
 from contracts.model_package import TensorSpec
 from contracts.vocabulary import ExportFormat
 from export_worker.formats.graph import Embedding, dry_run, input_spec, output_specs
-from export_worker.formats.identity import identity
+from export_worker.formats.identity import conventional, identity
 from export_worker.frameworks.checkpoints import error_line
 from export_worker.loaded import Artefact, Work, as_tuple
 
@@ -24,6 +24,8 @@ WRITERS_OWN = frozenset({"version", "byteorder", ".data/serialization_id", ".for
 """Records that torch's writer adds to every archive."""
 IDENTITY = "modelport.json"
 """What the program says of itself, read by `torch.jit.load(…, _extra_files={"modelport.json": ""})`."""
+CONVENTIONAL = "config.txt"
+"""The same for class names, where Ultralytics looks for them."""
 
 
 def convert(work: Work) -> Work:
@@ -37,7 +39,9 @@ def convert(work: Work) -> Work:
     work.progress(0.2, f"TorchScript by {options.method}")
     path = work.output / MODEL_FILES[ExportFormat.TORCHSCRIPT]
     _save(embedding, example, options, path)
-    path.write_bytes(described(path, identity(work, embedding)))
+    path.write_bytes(
+        described(path, {IDENTITY: identity(work, embedding), CONVENTIONAL: conventional(work, embedding)})
+    )
     work.progress(0.8, "Reading the file back")
     dynamic = _takes_other_batches(path, embedding, example)
     artefact = Artefact(
@@ -76,8 +80,8 @@ def _save(embedding: Embedding, example: torch.Tensor, options: TorchScriptOptio
         ) from error
 
 
-def described(path: Path, told: Mapping[str, str]) -> bytes:
-    """The same program with what it says of itself, and without its debug records, which name files of the machine that traced it."""
+def described(path: Path, told: Mapping[str, Mapping[str, object]]) -> bytes:
+    """The same program with what it says of itself, by extra file, and without its debug records, which name files of the machine that traced it."""
     saved = torch._C.PyTorchFileReader(str(path))
     target = io.BytesIO()
     writer = torch._C.PyTorchFileWriter(target)
@@ -85,8 +89,9 @@ def described(path: Path, told: Mapping[str, str]) -> bytes:
         if not name.endswith(".debug_pkl") and name not in WRITERS_OWN:
             body = saved.get_record(name)
             writer.write_record(name, body, len(body))
-    body = json.dumps(dict(told), ensure_ascii=False, sort_keys=True).encode()
-    writer.write_record(f"extra/{IDENTITY}", body, len(body))
+    for name, values in told.items():
+        body = json.dumps(dict(values), ensure_ascii=False, sort_keys=name == IDENTITY).encode()
+        writer.write_record(f"extra/{name}", body, len(body))
     writer.write_end_of_file()
     return target.getvalue()
 
