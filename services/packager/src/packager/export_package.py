@@ -12,7 +12,7 @@ from contracts.errors import Permanent
 from contracts.events import ModelExportedV1
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
-from packager import archive, metadata, models, provenance, readme, wrappers
+from packager import archive, artefact_names, metadata, models, provenance, readme, wrappers
 from packager.signing import Signer
 from servicekit.objects import ObjectStore
 
@@ -87,6 +87,7 @@ def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: i
     if model.model_info.export_format in models.ZIPPED:
         beside[stored] = members.pop(stored)
         members |= models.unpack(model.model_info.export_format, beside[stored], folder / "model", max_bytes)
+    artefact_names.check(model, members)
     texts = {
         "README.md": readme.render(model).encode(),
         "NOTICE.txt": readme.notice().encode(),
