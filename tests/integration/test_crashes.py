@@ -74,6 +74,18 @@ def test_the_deployer_dies_while_it_deploys(stack, owner, detector_export, pictu
     answered(owner, made, pictures)
 
 
+@pytest.mark.parametrize("kind", ["edge_package", "container"])
+def test_the_packager_dies_while_it_builds_for_a_deployment(stack, owner, detector_export, tmp_path, kind):
+    config = {"target_platform": "linux"} if kind == "edge_package" else None
+    made = owner.client.deployments.create(detector_export.id, kind, "crash", config=config)
+    pid = stack.kill("packager")
+    stack.wait_for_successor("packager", pid)
+    ended = owner.client.deployments.wait(made.id, timeout_s=240)
+    assert ended.status == "active", ended.error
+    owner.client.deployments.download(made.id, tmp_path / "package.zip")
+    assert [event.event_type for event in owner.client.deployments.history(made.id)] == ["deployed"]
+
+
 def test_the_proxy_dies_and_knows_its_routes_again(stack, owner, detector_export, pictures):
     deployment, key = owner.deploy(detector_export)
     pid = stack.kill("inference-proxy")
