@@ -9,6 +9,7 @@ from modelport.dead_letters import DeadLetters
 from modelport.deployments import Deployments
 from modelport.exports import Exports
 from modelport.inference import Endpoint
+from modelport.keys import Keys
 from modelport.training import Training
 from modelport.transport import Transport
 from modelport.users import Users
@@ -26,6 +27,7 @@ class Client:
         self.exports = Exports(self.transport)
         self.deployments = Deployments(self.transport)
         self.users = Users(self.transport)
+        self.keys = Keys(self.transport)
         self.dead_letters = DeadLetters(self.transport)
         self._timeout_s = timeout_s
 

@@ -1,6 +1,7 @@
 """The `modelport` command: its options, its commands, its exit codes.
 
-0 done; 1 the job failed or the server said no; 2 the command line is wrong; 3 the server cannot be reached.
+0 done; 1 the job failed or the server said no; 2 the command line is wrong; 3 the server cannot be reached;
+4 nothing is wrong, but not everything could be checked (`verify`).
 """
 
 import os
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 
 from modelport import config
-from modelport.cli import dead_letters, deployments, exports, reports, training, users
+from modelport.cli import dead_letters, deployments, exports, packages, reports, training, users
 from modelport.cli.safe import Shown
 from modelport.errors import ApiError, ClientError, UnreachableError
 
@@ -34,7 +35,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_root)
-    for part in (exports, reports, deployments):
+    for part in (exports, reports, deployments, packages):
         part.add_commands(app)
     app.add_typer(training.build_app(), name="train")
     app.add_typer(users.build_app(), name="users")

@@ -97,7 +97,7 @@ def ending(places: Sequence[Placed], limit: int = LIMIT) -> bytes:
 
 def _central(place: Placed, limit: int) -> bytes:
     entry = place.entry
-    long = (entry.size, entry.size) if entry.size > limit else ()
+    long: tuple[int, ...] = (entry.size, entry.size) if entry.size > limit else ()
     size = _FULL if long else entry.size
     long += (place.header,) if place.header > limit else ()
     header = _FULL if place.header > limit else place.header
@@ -118,7 +118,7 @@ class Directory(NamedTuple):
 
     start: int
     size: int
-    count: int
+    files: int
 
 
 def directory(tail: bytes) -> Directory:
@@ -134,7 +134,7 @@ def directory(tail: bytes) -> Directory:
     if (
         len(before) == END64_BYTES + LOCATOR_BYTES
         and before.startswith(b"PK\6\6")
-        and b"PK\6\7" == before[END64_BYTES:][:4]
+        and before[END64_BYTES:].startswith(b"PK\6\7")
     ):
         *_, count, size, start = _END64.unpack(before[:END64_BYTES])
     if count > MAX_FILES or size > MAX_DIRECTORY:

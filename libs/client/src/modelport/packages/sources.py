@@ -82,7 +82,7 @@ class Zip:
         found = layout.directory(self._read(self._length - tail, tail))
         if found.start + found.size > self._length:
             raise PackageError("Its list of files lies outside the zip.")
-        return layout.listed(self._read(found.start, found.size), found.count)
+        return layout.listed(self._read(found.start, found.size), found.files)
 
     def _compare(self, places: list[layout.Placed]) -> None:
         """Raises PackageError where a byte outside the files is another one than it has to be."""
