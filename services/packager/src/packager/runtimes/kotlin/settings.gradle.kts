@@ -1,0 +1,5 @@
+rootProject.name = "model-wrapper"
+
+dependencyResolutionManagement {
+    repositories { mavenCentral() }
+}
