@@ -103,7 +103,7 @@ def once(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f".{name}.lock"):
+    with locked(cache / f".{name}.lock"):
         if not target.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache) as scratch:
                 made = Path(scratch) / "made"
@@ -114,7 +114,8 @@ def once(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """The only process, and the only thread, that holds this file; another one waits."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -4,18 +4,16 @@ The sources are checked against the API of ONNX Runtime's newest release for And
 a shim of ours lets drive the native library that Python's package brings.
 """
 
-import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import as_file, files
-from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec import Struct
 
-from packager.toolchains.downloads import ToolchainError, fetch, once
+from packager.toolchains.downloads import fetch, once
+from packager.toolchains.tools import digest, installed_onnxruntime, needed, run
 
 VERIFY, EXAMPLE = "modelport.verify.VerifyKt", "modelport.ExampleKt"
 JVM_SOURCES = (
@@ -31,9 +29,7 @@ JVM_SOURCES = (
 FLAGS = ("-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
 """For programs that are over in seconds."""
 COMPILER_FLAGS = ("-Xmx1g", *FLAGS[1:])
-COMPILE_S = 600.0
 _MAP = "VERS_1.17.0 { global: *; };\n"
-_SHOWN = 4000
 
 
 class Kotlin(Struct, frozen=True, kw_only=True):
@@ -130,42 +126,6 @@ def stdlib(compiler: Path) -> Path:
     return compiler / "package" / "lib" / "kotlin-stdlib.jar"
 
 
-def installed_onnxruntime() -> Path:
-    """The native library of the Python package that is installed here; ToolchainError where there is none."""
-    found = find_spec("onnxruntime")
-    root = Path(found.origin).parent if found and found.origin else None
-    libraries = sorted((root / "capi").glob("libonnxruntime.so*")) if root else []
-    if not libraries:
-        raise ToolchainError("onnxruntime: its native library is not here; pip install onnxruntime")
-    return libraries[0]
-
-
-def needed(tool: str, package: str) -> str:
-    """The path of a tool; ToolchainError with the Debian package that brings it."""
-    path = shutil.which(tool)
-    if path is None:
-        raise ToolchainError(f"{tool} is not installed (on Debian: apt-get install {package})")
-    return path
-
-
-def run(command: Sequence[str]) -> None:
-    """A tool to its end; ToolchainError with the end of what it said unless it succeeds."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=COMPILE_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ToolchainError(f"{Path(command[0]).name} took longer than {COMPILE_S:.0f} s") from error
-    if done.returncode:
-        raise ToolchainError(f"{Path(command[0]).name} failed: {(done.stdout + done.stderr)[-_SHOWN:]}")
-
-
 def kotlin_files(sources: Iterable[Path]) -> list[Path]:
     """The files that are compiled, folders taken apart."""
     return sorted(found for path in sources for found in (path.rglob("*.kt") if path.is_dir() else [path]))
-
-
-def digest(paths: Iterable[Path]) -> str:
-    """Of files their names and bytes, of folders their names, which tell what is in them."""
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(path.name.encode() + b"\0" + (path.read_bytes() if path.is_file() else b"") + b"\0")
-    return total.hexdigest()[:16]
