@@ -82,7 +82,7 @@ SIGNS = ("x.", "x ", "a./b", "C:/x", "c:x", "a:b", "a?b", 'a"b', "a|b", "e\u0301
 LENGTHS = ("x" * 256, "é" * 128, "/".join(["long"] * 250))
 
 
-@pytest.mark.parametrize("name", (*DEVICES, *SIGNS, *LENGTHS))
+@pytest.mark.parametrize("name", [*DEVICES, *SIGNS, *LENGTHS])
 def test_names_that_some_system_cannot_have_are_refused(name: str) -> None:
     assert is_refused(name)
 

@@ -1,5 +1,6 @@
 """The camera samples of edge packages for Linux devices, run as their READMEs say."""
 
+import asyncio
 import importlib.util
 import json
 import re
@@ -18,15 +19,24 @@ from PIL import Image
 from contracts import keys
 from contracts.deployment import EdgePackageConfig
 from contracts.vocabulary import TargetPlatform
-from packager import edge_package, wrappers
+from packager import edge_package, export_package, wrappers
 from packager.export_package import Package
 from processing import goldens
 
+from .conftest import make_artefact
 from .test_container_run import unpacked
 
 DEVICES = (TargetPlatform.RASPBERRY_PI, TargetPlatform.JETSON, TargetPlatform.LINUX)
 CAMERA = "sample_code/camera/camera.py"
 PATHS = re.compile(r"(?:sample_code|runtimes)/[\w./-]+")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """One export for all tests here, which change nothing of it."""
+    folder = tmp_path_factory.mktemp("export")
+    artefact = make_artefact(folder)
+    return asyncio.run(export_package.assemble(artefact.metadata, artefact.sources(), folder))
 
 
 def edge(package: Package, device: TargetPlatform, folder: Path) -> Path:
@@ -181,7 +191,7 @@ def test_the_pi_s_own_camera_comes_first_where_there_is_one(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-async def test_what_a_device_s_readme_names_is_in_its_package(
+def test_what_a_device_s_readme_names_is_in_its_package(
     device: TargetPlatform, package: Package, tmp_path: Path
 ) -> None:
     folder = edge(package, device, tmp_path)
@@ -191,7 +201,7 @@ async def test_what_a_device_s_readme_names_is_in_its_package(
     assert [name for name in sorted(named) if not (folder / name).exists()] == []
 
 
-async def test_samples_can_be_left_out(package: Package, tmp_path: Path) -> None:
+def test_samples_can_be_left_out(package: Package, tmp_path: Path) -> None:
     config = EdgePackageConfig(target_platform=TargetPlatform.LINUX, includes_sample_code=False)
     folder = unpacked(edge_package.build(package.metadata, package.members, config, tmp_path), tmp_path / "unpacked")
     assert not (folder / "sample_code").exists()

@@ -56,6 +56,7 @@ def build(metadata: ModelMetadata, vectors: bytes) -> SampleRequest:
     except (ProcessingError, KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
         raise Permanent("packaging_failed", f"the golden vectors cannot be asked of a server: {error!r}") from error
     batch = max(1, metadata.input_spec.shape[0])
+    shapes = {name: [batch, *shape[1:]] for name, shape in shapes.items()}
     if batch * tensor.nbytes > REQUEST_BYTES:
         raise Permanent(
             "unsupported",
