@@ -8,8 +8,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from contracts import model_package as mp
-from contracts.vocabulary import Decoder, Proof
-from packager import readme
+from contracts.vocabulary import Decoder, ExportFormat, Proof, WrapperLanguage, WrapperProof
+from contracts.wrappers import LANGUAGES
+from packager import markdown, readme, readme_languages, wrappers
+from packager.wrappers import entry_points
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
@@ -48,9 +50,11 @@ def test_what_was_measured_is_told(artefact):
         "2.00 MB",
         "ab" * 32,
         "ratio 2.00",
+        "AGPL-3.0",
+        "labels.txt",
     ):
         assert part in text
-    assert "$" not in text
+    assert not re.search(r"\$[a-z_]+\b", text)
 
 
 def test_options_stay_inside_their_block(artefact):
@@ -74,16 +78,45 @@ def test_every_decoder_has_its_sentence(artefact, decoder, performance):
     assert f"Decoder `{decoder}`" in text
 
 
+@pytest.mark.parametrize("export_format", list(ExportFormat))
+def test_each_language_of_the_package_has_its_section_and_its_status(artefact, export_format):
+    info = msgspec.structs.replace(artefact.metadata.model_info, export_format=export_format)
+    detail = "C++ built it | `x` <b>"
+    proofs = {WrapperLanguage.CPP: mp.WrapperStatus(proof=WrapperProof.BUILT, detail=detail)}
+    text = readme.render(msgspec.structs.replace(artefact.metadata, model_info=info, wrapper_proofs=proofs))
+    page = MARKDOWN.render(text)
+    headings = re.findall(r"<h3>(.*?)</h3>", page)
+    assert headings == [readme_languages.TITLES[language] for language in LANGUAGES[export_format]]
+    rows = re.search(r"<th>wrapper</th>.*?<tbody>(.*?)</tbody>", page, re.DOTALL)[1].split("</tr>")[:-1]
+    assert len(rows) == len(LANGUAGES[export_format])
+    for language, row in zip(LANGUAGES[export_format], rows, strict=True):
+        word = "built" if language is WrapperLanguage.CPP else "not proven"
+        assert f"<strong>{word}</strong>" in row
+        assert row.count("<td>") == 4
+    assert "<b>" not in page
+    assert not re.search(r"\$[a-z_]+\b", text)
+
+
+@pytest.mark.parametrize("export_format", list(ExportFormat))
+def test_files_that_the_readme_names_are_in_the_package(artefact, export_format):
+    info = msgspec.structs.replace(artefact.metadata.model_info, export_format=export_format)
+    text = readme.render(msgspec.structs.replace(artefact.metadata, model_info=info))
+    shipped = wrappers.sources(export_format)
+    named = set(re.findall(r"runtimes/[\w/]+\.\w+", text)) - {"runtimes/python/requirements.txt"}
+    assert named <= set(shipped)
+    assert set(entry_points(shipped).values()) <= named
+
+
 def test_every_proof_has_its_meaning():
     assert set(readme.PROOFS) == set(Proof)
 
 
 @pytest.mark.parametrize("text", ["https://evil.example", "www.evil.example", "HTTP://evil", "me@evil.example"])
 def test_bare_addresses_are_broken_up_so_that_no_renderer_links_them(text):
-    assert text not in readme.escape(text)
-    assert text in MARKDOWN.render(readme.escape(text))
+    assert text not in markdown.escape(text)
+    assert text in MARKDOWN.render(markdown.escape(text))
 
 
 @pytest.mark.parametrize("text", ["", "\n\t ", "\u2028"])
 def test_an_empty_name_is_visible(text):
-    assert readme.escape(text) == "(empty)"
+    assert markdown.escape(text) == "(empty)"

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -83,6 +84,33 @@ def test_the_wrapper_of_the_design(unpacked, picture):
     assert Path(origin).is_relative_to(unpacked.path) or origin.startswith("runtimes")
     assert predictions
     assert set(predictions[0]) == {"class_id", "class_name", "confidence", "bbox"}
+
+
+def blocks(package, heading, language):
+    """The code of one language below a heading of the package's README."""
+    section = (package / "README.md").read_text().partition(f"### {heading}\n")[2].partition("\n#")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_readme_s_commands_run_as_they_stand(unpacked, picture):
+    (commands,), (program,) = blocks(unpacked.path, "Python", "sh"), blocks(unpacked.path, "Python", "python")
+    made, installed, *run = commands.splitlines()
+    assert made == "python3 -m venv venv"
+    assert installed == "venv/bin/pip install -r runtimes/python/requirements.txt"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "venv"], cwd=unpacked.path, check=True)
+    site = next(unpacked.path.glob("venv/lib/*/site-packages"))
+    (site / "requirements.pth").write_text(str(unpacked.python_path))
+    picture.rename(unpacked.path / "picture.jpg")
+    for line in run:
+        done = subprocess.run(["bash", "-ec", line], cwd=unpacked.path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^([1-9]\d*) of \1 checks passed$", done.stdout, re.MULTILINE)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": "runtimes/python"}
+    done = subprocess.run(
+        ["venv/bin/python", "-c", program], cwd=unpacked.path, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 1
 
 
 def test_verify_passes_on_the_package_as_built(unpacked):

@@ -15,7 +15,7 @@ from contracts.deployment import ContainerConfig, PlatformEndpointConfig
 from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import WrapperLanguage
-from packager import archive, metadata, readme, sample_request, wrappers
+from packager import archive, markdown, metadata, readme, sample_request, wrappers
 from packager.sample_request import SampleRequest
 
 NAME = "container-package.zip"
@@ -102,7 +102,7 @@ def _texts(model: ModelMetadata, request: SampleRequest, image: str, base_image:
 def _given(model: ModelMetadata, request: SampleRequest, image: str, base_image: str) -> dict[str, object]:
     first = min(request.beginnings)
     return {
-        "name": readme.escape(model.model_info.model_name),
+        "name": markdown.escape(model.model_info.model_name),
         "version": model.model_info.version,
         "image": image,
         "quoted_image": shlex.quote(image),
@@ -114,7 +114,7 @@ def _given(model: ModelMetadata, request: SampleRequest, image: str, base_image:
         "tensor": request.tensor,
         "curl": _curl(request),
         "outputs": f"{len(request.shapes)} output" + "s" * (len(request.shapes) > 1),
-        "first_output": readme.escape(first),
+        "first_output": markdown.escape(first),
         "answer": _beginning(first, model, request),
         "meaning": readme.result(model),
         "batching": _batching(model),

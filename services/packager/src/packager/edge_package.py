@@ -14,7 +14,7 @@ from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import TargetPlatform, WrapperLanguage
 from contracts.wrappers import LANGUAGES, PLATFORM_LANGUAGES
-from packager import archive, metadata, readme
+from packager import archive, markdown, metadata, readme
 
 NAME = "edge-package.zip"
 RUNTIMES = "runtimes/"
@@ -86,7 +86,7 @@ def _with_languages(model: ModelMetadata, platform: TargetPlatform) -> ModelMeta
 def _readme(model: ModelMetadata, config: EdgePackageConfig, *, has_samples: bool) -> str:
     info, platform = model.model_info, config.target_platform
     return Template(_template("README.md")).substitute(
-        name=readme.escape(info.model_name),
+        name=markdown.escape(info.model_name),
         version=info.version,
         device=DEVICES[platform],
         framework=info.framework,
@@ -113,7 +113,7 @@ def _wrappers(model: ModelMetadata, platform: TargetPlatform) -> Iterator[str]:
 
 def _proof(model: ModelMetadata, language: WrapperLanguage) -> str:
     status = model.wrapper_proofs.get(language)
-    return f", {status.proof}: {readme.escape(status.detail)}" if status else ""
+    return f", {status.proof}: {markdown.escape(status.detail)}" if status else ""
 
 
 _START = "## Start with the sample app\n\n`{0}/README.md` says how to build and run it.\n\n"

@@ -1,23 +1,21 @@
 """README.md of one package: this very model, its input, thresholds, classes, parity, size and speed, as measured."""
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
 import msgspec
 
 from contracts.model_package import ModelMetadata, Nms, TensorSpec
-from contracts.vocabulary import Decoder, ExportFormat, Precision, Proof
+from contracts.vocabulary import Decoder, ExportFormat, Framework, Precision, Proof
+from packager import readme_figures, readme_languages
+from packager.markdown import code_block, escape, table
 from processing.decoders import DECODERS, Kind
 
 CLASSES_SHOWN = 100
-_TEXT_SHOWN = 120
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>#!|~$&@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
 MASK = (
     "`mask` with the pixels as COCO's uncompressed run lengths (`size` height and width, `counts` down the columns, pixels "
-    "outside first; `processing.masks.Mask(size, counts).array()` gives them back)"
+    "outside first)"
 )
 POINTS = "`keypoints` with x, y and confidence of each point, in pixels of the picture given"
 ROTATED = "`rotated_box` with centre, width, height and angle in radians; `bbox` is the upright box around it"
@@ -39,6 +37,33 @@ NEEDS: dict[ExportFormat, str] = {
     ExportFormat.OPENVINO: "The model is `model.xml` with its weights `model.bin` beside it; keep them together.",
 }
 """What whoever runs a format must know."""
+PARTS: dict[ExportFormat, str] = {
+    ExportFormat.COREML: ", a folder that Xcode opens as one file",
+    ExportFormat.OPENVINO: "; its weights are in `model.bin`",
+}
+NAMES_INSIDE: dict[ExportFormat, str] = {
+    ExportFormat.ONNX: "The model itself names them too, in its `metadata_props`: `names` as Ultralytics writes them, `modelport.names` as JSON.",
+    ExportFormat.COREML: "The model itself names them too, in its user-defined metadata (Xcode shows it): `names`, and as JSON `modelport.names`.",
+    ExportFormat.TFLITE: "The model itself names them too, in the `labels.txt` of its TensorFlow Lite Metadata; `unzip -l model.tflite` lists its files.",
+    ExportFormat.OPENVINO: "The model itself names them too, in its `rt_info`: `model_info/labels` as Model API reads it, `framework/modelport.names` as JSON.",
+    ExportFormat.TORCHSCRIPT: "The model itself names them too, in its extra files `config.txt` (as Ultralytics writes it) and `modelport.json`.",
+    ExportFormat.TENSORRT: "An engine has no place for them: `labels.txt` and `metadata.json` are where they are.",
+}
+LICENCES: dict[Framework, str] = {
+    Framework.ULTRALYTICS: (
+        "it was made by way of Ultralytics, whose software and pretrained weights are under AGPL-3.0 unless you hold an Enterprise "
+        "licence of Ultralytics; Ultralytics' position is that models trained with it are under the same."
+    ),
+    Framework.TIMM: (
+        "timm's code, and with it the architecture, is under the Apache License 2.0; pretrained weights that a training began with "
+        "have licences of their own, which their model cards name (some forbid commercial use)."
+    ),
+    Framework.HUGGINGFACE: (
+        "the code of transformers is under the Apache License 2.0; the weights are under the licence that their model card names "
+        "(some forbid commercial use)."
+    ),
+}
+"""What is known of a model's licence from the framework that it came from."""
 PROOFS: dict[Proof, str] = {
     Proof.VERIFIED: "this file was run on its own runtime and compared with the source model",
     Proof.EVALUATED: "its program was run by a reference evaluator, not by the vendor's runtime",
@@ -58,7 +83,7 @@ PRECISIONS: dict[Precision, str] = {
 def render(metadata: ModelMetadata) -> str:
     """The text; names given by users are escaped, so that they are shown and not obeyed."""
     template = Template((files("packager") / "templates" / "README.md").read_text(encoding="utf-8"))
-    info, performance = metadata.model_info, metadata.performance
+    info = metadata.model_info
     return template.substitute(
         name=escape(info.model_name),
         version=info.version,
@@ -71,43 +96,30 @@ def render(metadata: ModelMetadata) -> str:
         proof=metadata.parity.proof,
         proof_meaning=PROOFS[metadata.parity.proof],
         model_file=metadata.model_file,
+        model_parts=PARTS.get(info.export_format, ""),
+        languages=readme_languages.names(metadata),
+        options_taken=readme_languages.options_taken(metadata),
+        status=readme_languages.status(metadata),
+        sections=readme_languages.sections(metadata),
+        names_inside=NAMES_INSIDE[info.export_format],
+        licence=LICENCES[info.framework],
         input_table=_input_table(metadata),
-        output_table=_table(("output", "shape", "type", "layout"), map(_output_row, metadata.output_spec.values())),
+        output_table=table(("output", "shape", "type", "layout"), map(_output_row, metadata.output_spec.values())),
         result=result(metadata),
         classes=_classes(metadata),
-        parity=_parity(metadata),
-        sizes=_sizes(metadata),
-        speed="Not measured." if performance is None else _speed(metadata),
+        parity=readme_figures.parity(metadata.parity),
+        sizes=readme_figures.sizes(metadata.sizes),
+        speed=readme_figures.speed(metadata.performance),
         checkpoint=metadata.provenance.checkpoint_sha256,
         options=code_block(msgspec.to_builtins(metadata.provenance.export_options)),
         signature=_signature(metadata),
-        toolchain=_table(("tool", "release"), sorted(metadata.provenance.toolchain.items())),
+        toolchain=table(("tool", "release"), sorted(metadata.provenance.toolchain.items())),
     )
 
 
 def notice() -> str:
     """NOTICE.txt: whose the files are."""
     return (files("packager") / "templates" / "NOTICE.txt").read_text(encoding="utf-8")
-
-
-def escape(text: object) -> str:
-    """One line of Markdown that shows the text literally: no markup, no HTML, no control or direction characters."""
-    plain = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(text))
-    plain = " ".join(plain.split())
-    if len(plain) > _TEXT_SHOWN:
-        plain = plain[: _TEXT_SHOWN - 1] + "…"
-    return _MARKUP.sub(r"\\\g<0>", plain) or "(empty)"
-
-
-def code_block(value: object) -> str:
-    """A JSON block that its own content cannot close."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode().replace("`", "\\u0060")
-    return f"```json\n{text}\n```"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *([escape(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _route(metadata: ModelMetadata) -> str:
@@ -143,7 +155,7 @@ def _input_table(metadata: ModelMetadata) -> str:
         ("normalisation", ("inside the model: " if normal.embedded else "") + arithmetic),
         ("EXIF orientation", pre.format.exif_orientation),
     ]
-    return _table(("input", "value"), rows)
+    return table(("input", "value"), rows)
 
 
 def _output_row(spec: TensorSpec) -> tuple[str, ...]:
@@ -177,50 +189,9 @@ def _boxes(nms: Nms) -> str:
 
 def _classes(metadata: ModelMetadata) -> str:
     shown = metadata.classes[:CLASSES_SHOWN]
-    table = _table(("id", "class"), [(c.id, c.name) for c in shown])
+    listed = table(("id", "class"), [(c.id, c.name) for c in shown])
     rest = len(metadata.classes) - len(shown)
-    return table + (f"\n\n… and {rest} more, see `metadata.json`." if rest else "")
-
-
-def _parity(metadata: ModelMetadata) -> str:
-    parity = metadata.parity
-    outputs = _table(
-        ("output", "max. difference", "allowed", "mean difference", "cosine"),
-        [
-            (o.name, f"{o.max_abs:.3g}", f"{o.max_abs_allowed:.3g}", f"{o.mean_abs:.3g}", f"{o.cosine:.9f}")
-            for o in parity.outputs
-        ],
-    )
-    lines = [
-        f"- {parity.inputs} inputs, {parity.non_square_inputs} of them not square",
-        f"- predictions of the source found again: {parity.predictions_matched} of {parity.predictions_source}",
-        f"- largest difference of a confidence: {parity.max_confidence_difference:.3g}",
-    ]
-    if parity.min_iou is not None:
-        lines.append(f"- smallest overlap of a pair of boxes: {parity.min_iou:.6f}")
-    if parity.max_box_difference_px is not None:
-        lines.append(f"- largest difference of a box: {parity.max_box_difference_px:.3g} pixels")
-    if parity.max_keypoint_difference_px is not None:
-        lines.append(f"- largest difference of a keypoint: {parity.max_keypoint_difference_px:.3g} pixels")
-    if parity.min_mask_iou is not None:
-        lines.append(f"- smallest overlap of a pair of masks: {parity.min_mask_iou:.6f}")
-    return outputs + "\n\n" + "\n".join(lines)
-
-
-def _sizes(metadata: ModelMetadata) -> str:
-    sizes = metadata.sizes
-    ratio = f"{sizes.compression_ratio:.2f}"
-    return f"{_bytes(sizes.exported_size_bytes)}; the source weights have {_bytes(sizes.original_size_bytes)} (ratio {ratio})."
-
-
-def _speed(metadata: ModelMetadata) -> str:
-    measured = metadata.performance
-    assert measured is not None
-    source = "" if measured.source_latency_ms is None else f", the source model {measured.source_latency_ms:.2f} ms"
-    return (
-        f"{measured.inference_latency_ms:.2f} ms a picture (batch {measured.batch_size}, {measured.throughput_fps:.1f} a second)"
-        f"{source}; {escape(measured.runtime)} on {escape(measured.hardware)}."
-    )
+    return listed + (f"\n\n… and {rest} more, see `labels.txt`." if rest else "")
 
 
 def _shape(spec: TensorSpec) -> str:
@@ -229,7 +200,3 @@ def _shape(spec: TensorSpec) -> str:
 
 def _numbers(values: Sequence[float]) -> str:
     return "[" + ", ".join(f"{value:.10g}" for value in values) + "]"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count} bytes"

@@ -29,15 +29,16 @@ _NOTES = {
 
 
 def sources(export_format: ExportFormat) -> dict[str, bytes]:
-    """The wrappers of the languages that run a format, by their path in the package: verbatim, but for what Swift's build file needs."""
-    found: dict[str, bytes] = {}
-    for language in LANGUAGES[export_format]:
-        found |= {
-            f"runtimes/{language}/{path}": data for path, data in _files(files("packager") / "runtimes" / language)
-        }
-    if SWIFT_BUILD in found and export_format is not ExportFormat.ONNX:
-        found[SWIFT_BUILD] = found[SWIFT_BUILD].replace(b"usesOnnxRuntime = true", b"usesOnnxRuntime = false")
-    return found | {f"{PYTHON}/processing/{path}": data for path, data in _files(files("processing"))}
+    """The wrappers of the languages that run a format, verbatim, by their path in the package."""
+    return {path: data for each in LANGUAGES[export_format] for path, data in language_files(each).items()}
+
+
+def language_files(language: WrapperLanguage) -> dict[str, bytes]:
+    """One language's wrapper, verbatim, by its path in the package; Python's with the pre- and post-processing."""
+    roots = {f"runtimes/{language}": files("packager") / "runtimes" / language}
+    if language is WrapperLanguage.PYTHON:
+        roots[f"{PYTHON}/processing"] = files("processing")
+    return {f"{root}/{path}": data for root, place in roots.items() for path, data in _files(place)}
 
 
 def entry_points(members: Iterable[str]) -> dict[str, str]:
