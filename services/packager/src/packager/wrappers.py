@@ -30,19 +30,15 @@ _NOTES = {
 
 def sources(export_format: ExportFormat) -> dict[str, bytes]:
     """The wrappers of the languages that run a format, verbatim, by their path in the package."""
-    return {
-        f"runtimes/{language}/{path}": data
-        for language in LANGUAGES[export_format]
-        for path, data in language_files(language).items()
-    }
+    return {path: data for each in LANGUAGES[export_format] for path, data in language_files(each).items()}
 
 
 def language_files(language: WrapperLanguage) -> dict[str, bytes]:
-    """The shipped sources of one language by their path below its folder; Python's with `processing`, which it runs as it is."""
-    found = dict(_files(files("packager") / "runtimes" / language))
+    """One language's wrapper, verbatim, by its path in the package; Python's with the pre- and post-processing."""
+    roots = {f"runtimes/{language}": files("packager") / "runtimes" / language}
     if language is WrapperLanguage.PYTHON:
-        found |= {f"processing/{path}": data for path, data in _files(files("processing"))}
-    return found
+        roots[f"{PYTHON}/processing"] = files("processing")
+    return {f"{root}/{path}": data for root, place in roots.items() for path, data in _files(place)}
 
 
 def entry_points(members: Iterable[str]) -> dict[str, str]:
