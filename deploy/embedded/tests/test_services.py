@@ -33,6 +33,12 @@ def test_the_worker_that_opens_foreign_files_knows_neither_the_database_nor_the_
     assert "elsewhere" not in known
 
 
+def test_the_packager_alone_knows_where_the_signing_key_lies(programs: dict[str, Program]) -> None:
+    assert [name for name, program in programs.items() if "signing-key.pem" in " ".join(program.env.values())] == [
+        "packager"
+    ]
+
+
 def test_the_proxy_has_no_key_of_the_object_store(programs: dict[str, Program]) -> None:
     assert not [name for name in programs["inference-proxy"].env if name.startswith("MODELPORT_S3_")]
 

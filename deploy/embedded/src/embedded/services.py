@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from embedded import signing
 from embedded.ports import Ports
 from embedded.program import Program, answers
 from embedded.secrets import Secrets
@@ -31,9 +32,9 @@ class Service(msgspec.Struct, frozen=True):
 
 
 SERVICES: Mapping[str, Service] = {
-    "gateway": Service("gateway", ("bus", "postgres", "s3", "pepper", "admin", "traces", "proxy")),
+    "gateway": Service("gateway", ("bus", "postgres", "s3", "pepper", "admin", "traces", "proxy", "public keys")),
     "export-worker": Service("export_worker", ("bus", "s3", "work")),
-    "packager": Service("packager", ("bus", "s3", "work")),
+    "packager": Service("packager", ("bus", "s3", "work", "signing")),
     "deployer": Service("deployer", ("bus", "s3", "triton", "proxy", "work")),
     "inference-proxy": Service("inference_proxy", ("bus", "postgres", "pepper", "triton", "proxy")),
 }
@@ -73,7 +74,7 @@ def _program(
     port: int = getattr(ports, service.listens_on or service.module)
     work = home / "work" / name
     work.mkdir(parents=True, exist_ok=True)
-    groups = _groups(service.module.replace("_", "-"), ports, secrets, work)
+    groups = _groups(service.module.replace("_", "-"), ports, secrets, home, work)
     settings = {key: value for group in service.needs for key, value in groups[group].items()}
     told_by_the_stack = {key for group in groups.values() for key in group}
     others = {key: value for key, value in environment.items() if key not in told_by_the_stack}
@@ -95,7 +96,8 @@ def _program(
     )
 
 
-def _groups(user: str, ports: Ports, secrets: Secrets, work: Path) -> dict[str, dict[str, str]]:
+def _groups(user: str, ports: Ports, secrets: Secrets, home: Path, work: Path) -> dict[str, dict[str, str]]:
+    private, public = signing.files(home)
     return {
         "bus": {"MODELPORT_NATS_URL": bus_url(ports.nats, secrets, user)},
         "postgres": {"MODELPORT_POSTGRES_DSN": dsn(ports, secrets)},
@@ -116,4 +118,6 @@ def _groups(user: str, ports: Ports, secrets: Secrets, work: Path) -> dict[str, 
         "proxy": {"MODELPORT_PROXY_PUBLIC_URL": url(ports.inference_proxy)},
         "traces": {"MODELPORT_TRACES_URL": url(ports.traces)},
         "work": {"MODELPORT_WORK_DIR": str(work)},
+        "signing": {"MODELPORT_SIGNING_KEY_FILE": str(private)},
+        "public keys": {"MODELPORT_SIGNING_PUBLIC_KEYS_FILE": str(public)},
     }

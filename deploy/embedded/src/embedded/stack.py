@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.publishers import OPERATOR
+from embedded import signing
 from embedded.ports import Ports
 from embedded.program import StartError
 from embedded.secrets import load_or_create, write_private
@@ -57,6 +58,7 @@ class Stack:
         self._lock = _lock(self.home)
         self.ports = Ports.from_base(settings.port_base)
         self.secrets = load_or_create(self.home / "secrets.json")
+        signing.load_or_create(self.home)
         stack_id = hashlib.sha256(str(self.home).encode()).hexdigest()[:32]
         environment = _environment(stack_id)
         servers = server_programs(self.home, self.ports, self.secrets, environment)

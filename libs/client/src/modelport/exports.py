@@ -132,6 +132,10 @@ class Exports:
         """The parity report: every output and prediction of the artefact against the source."""
         return self._transport.call("GET", f"{PATH}/{job_id}/report", dict[str, object])
 
+    def metadata(self, job_id: UUID | str) -> Config:
+        """The package's metadata.json."""
+        return self._transport.call("GET", f"{PATH}/{job_id}/metadata", dict[str, object])
+
     def log(self, job_id: UUID | str) -> str:
         """The whole log of the run."""
         return self._transport.call("GET", f"{PATH}/{job_id}/log", bytes).decode(errors="replace")

@@ -85,6 +85,8 @@ class ExportJob(Answer, frozen=True, kw_only=True):
     exported_model_path: str | None = None
     export_package_path: str | None = None
     model_size_bytes: int | None = None
+    signing_key_id: str | None = None
+    """The key that signed the package; empty: it is unsigned; None: there is no package, or the server does not sign."""
     optimization_stats: dict[str, object] | None = None
     validation_metrics: dict[str, object] | None = None
     error: ErrorInfo | None = None

@@ -14,9 +14,10 @@ from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
 from contracts.errors import Permanent, Transient
-from gateway import openapi, reactions
+from gateway import openapi, reactions, signing_keys
 from gateway.accounts import Authentication, ensure_bootstrap, refuse_unclear_parameters, require_scope, tell_standing
 from gateway.api import accounts, dead_letters, deployments, exports, preflights, training, uploads
+from gateway.api import signing_keys as published_keys
 from gateway.api.bodies import StrictRequest
 from gateway.parts import SERVICE, Parts
 from gateway.progress import Progress
@@ -44,6 +45,7 @@ ROUTES = (
     *deployments.ROUTES,
     *accounts.ROUTES,
     *dead_letters.ROUTES,
+    *published_keys.ROUTES,
 )
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ def describe() -> Litestar:
 @asynccontextmanager
 async def running(settings: Settings, telemetry: Telemetry, *, schema: str = SERVICE) -> AsyncIterator[Parts]:
     """A connected gateway whose reactions, relay and reconciler run; `schema` is its schema in PostgreSQL."""
+    keys = signing_keys.load(settings.signing_public_keys_file)
     async with AsyncExitStack() as stack:
         pool = await create_pool(settings.postgres_dsn, schema=schema, min_size=2, max_size=20)
         stack.callback(pool.terminate)
@@ -83,6 +86,7 @@ async def running(settings: Settings, telemetry: Telemetry, *, schema: str = SER
             objects=objects,
             progress=Progress(pool),
             traces=traces,
+            signing_keys=keys,
         )
         reactions.subscribe(parts)
         await bus.start()

@@ -5,6 +5,7 @@ from msgspec import Struct, field
 from gateway.limits import Limits
 from gateway.progress import Progress
 from gateway.settings import Settings
+from gateway.signing_keys import SigningKeys
 from gateway.traces import Traces
 from servicekit.bus import Bus
 from servicekit.objects import ObjectStore
@@ -24,4 +25,5 @@ class Parts(Struct, frozen=True, kw_only=True):
     objects: ObjectStore
     progress: Progress
     traces: Traces
+    signing_keys: SigningKeys = SigningKeys()
     limits: Limits = field(default_factory=Limits)

@@ -63,6 +63,8 @@ class ExportJob(Struct, frozen=True, kw_only=True):
     exported_model_path: str | None
     export_package_path: str | None
     model_size_bytes: int | None
+    signing_key_id: str | None
+    """The key that signed the package; empty: it is unsigned; null: there is no package yet."""
     optimization_stats: dict[str, object] | None
     validation_metrics: dict[str, object] | None
     error_message: str | None
@@ -183,6 +185,7 @@ def export_job(row: JobRow, bucket: str, waits_for: str = "") -> ExportJob:
         exported_model_path=uri(bucket, state.model.key) if state.model else None,
         export_package_path=uri(bucket, state.package.key) if state.package else None,
         model_size_bytes=state.model.size_bytes if state.model else None,
+        signing_key_id=metadata.provenance.signing_key_id if metadata and state.package else None,
         optimization_stats=None
         if sizes is None
         else {

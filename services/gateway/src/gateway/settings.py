@@ -24,6 +24,8 @@ class Settings(S3Settings, frozen=True, kw_only=True):
     traces_url: str = ""
     """Jaeger-style query API; empty: traces cannot be shown."""
 
+    signing_public_keys_file: str = ""
+    """PEM file with the public keys that packages are signed with, the current one first; empty: they are not signed."""
     download_ttl_s: Seconds = 900
     upload_ttl_s: Seconds = 3_600
     idempotency_ttl_s: Seconds = 86_400

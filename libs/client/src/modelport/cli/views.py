@@ -127,6 +127,7 @@ def export(job: ExportJob) -> RenderableType:
         ("proof", word(job.proof)),
         ("model size", size(job.model_size_bytes)),
         ("package", job.export_package_path),
+        ("signed by", job.signing_key_id or Text("nobody", style="yellow") if job.signing_key_id is not None else ""),
         ("trace", job.trace_id),
     ]
     if job.error:

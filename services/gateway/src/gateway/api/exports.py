@@ -14,6 +14,7 @@ from contracts import keys
 from contracts.capabilities import ExportCapabilities, WorkerAnnouncement, capability
 from contracts.errors import FieldError, Permanent
 from contracts.events.training import ExportWish
+from contracts.model_package import ModelMetadata
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework
 from gateway import once, progress, requests, resources, workers
 from gateway.api.common import (
@@ -204,6 +205,15 @@ async def get_export_report(parts: Wired, caller: Sender, job_id: Id) -> Stream:
     return await _stored(parts, key, REPORT_MAX_BYTES, MediaType.JSON, "report")
 
 
+@get("/api/v1/export/jobs/{job_id:uuid}/metadata", **READ)
+async def get_export_metadata(parts: Wired, caller: Sender, job_id: Id) -> ModelMetadata:
+    """The package's metadata.json: how the model is run, what was proved, what it was made from and with."""
+    state = (await _require(parts, caller, job_id)).state
+    if state.metadata is None or state.package is None:
+        raise Permanent("not_found", "The job has no package yet.", hint="Wait until the job is over.")
+    return state.metadata
+
+
 @get("/api/v1/export/jobs/{job_id:uuid}/trace", **READ)
 async def get_export_trace(parts: Wired, caller: Sender, job_id: Id) -> Trace:
     """The spans of the job's trace, from the request to the package."""
@@ -224,6 +234,7 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     follow_export_job,
     get_export_log,
     get_export_report,
+    get_export_metadata,
     get_export_trace,
 )
 
