@@ -113,9 +113,15 @@ def test_the_endpoint_of_the_design_needs_more_replicas_than_there_are():
 
 @pytest.mark.parametrize("kind", DeploymentType)
 def test_every_deployment_type_has_defaults_and_refuses_unknown_fields(kind):
-    assert parse_deployment_config(kind, None).__struct_config__.tag == kind
+    needed = {"target_platform": "linux"} if kind is DeploymentType.EDGE_PACKAGE else None
+    assert parse_deployment_config(kind, needed).__struct_config__.tag == kind
     with pytest.raises(Permanent, match=r"config\.nonsense"):
         parse_deployment_config(kind, {"nonsense": 1})
+
+
+def test_an_edge_package_is_for_a_device_that_is_named():
+    with pytest.raises(Permanent, match="target_platform"):
+        parse_deployment_config(DeploymentType.EDGE_PACKAGE, None)
 
 
 def test_options_are_frozen():

@@ -9,9 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
 from contracts.errors import ErrorInfo, ModelportError, Permanent
-from contracts.events import DeploymentActivatedV1, DeploymentDeactivatedV1, DeploymentFailedV1, DeploymentScaledV1
+from contracts.events import (
+    DeploymentActivatedV1,
+    DeploymentDeactivatedV1,
+    DeploymentFailedV1,
+    DeploymentProgressedV1,
+    DeploymentScaledV1,
+)
 from contracts.events.deployment import Access
-from contracts.vocabulary import DeploymentStatus, DeploymentType, DesiredState, Tier
+from contracts.vocabulary import DeploymentStage, DeploymentStatus, DeploymentType, DesiredState, Tier
 from gateway.deployment import COMMANDS, Command, DeploymentState, apply, command
 from gateway.testing.facts import metadata
 
@@ -44,7 +50,13 @@ def scaled(generation: int) -> DeploymentScaledV1:
     return DeploymentScaledV1(deployment_id=TARGET, generation=generation, replicas=3)
 
 
-FACTS = (activated, failed, deactivated, scaled)
+def progressed(generation: int) -> DeploymentProgressedV1:
+    return DeploymentProgressedV1(
+        deployment_id=TARGET, generation=generation, stage=DeploymentStage.BUILD, percent=40, message="building"
+    )
+
+
+FACTS = (activated, failed, deactivated, scaled, progressed)
 
 
 class AnyLife(RuleBasedStateMachine):
@@ -126,3 +138,15 @@ def test_instant_deployments_are_answered_at_once() -> None:
     assert (off.status, off.observed_generation) == (DeploymentStatus.INACTIVE, 2)
     on = command(off, Command.REACTIVATE, instant=True)
     assert (on.status, on.observed_generation) == (DeploymentStatus.ACTIVE, 3)
+
+
+def test_progress_only_grows_and_ends_with_the_package():
+    later = replace(progressed(1), stage=DeploymentStage.UPLOAD, percent=70.0)
+    state = apply(apply(DeploymentState(), later), progressed(1))
+    assert (state.status, state.stage, state.progress_percent) == (DeploymentStatus.DEPLOYING, "upload", 70.0)
+    done = apply(state, activated(1))
+    assert (done.stage, done.progress_percent) == (None, 100.0)
+    assert apply(done, later) is done
+    again = command(command(done, Command.DEACTIVATE), Command.REACTIVATE)
+    assert again.progress_percent == 0.0
+    assert apply(again, later) is again, "of an older generation"

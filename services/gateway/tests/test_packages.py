@@ -1,5 +1,7 @@
 """Edge and container packages over REST against real servers, the packager played by the tests."""
 
+import asyncio
+import json
 import re
 from uuid import UUID, uuid4
 
@@ -8,9 +10,10 @@ import pytest
 
 from contracts import keys
 from contracts.events import DeploymentUpdatedV1
-from contracts.vocabulary import DeploymentType, DesiredState, Tier
+from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, Tier
+from gateway.progress import Progress
 from gateway.testing import facts
-from gateway.testing.outside import Gateway
+from gateway.testing.outside import Client, Gateway, until
 
 pytestmark = pytest.mark.integration
 PATH = "/api/v1/deployments"
@@ -21,6 +24,20 @@ URLS = {"edge_package": "package_url", "container": "dockerfile_url"}
 def asked(job: dict[str, str], kind: str, **config: object) -> dict[str, object]:
     config = config or CONFIGS[kind]
     return {"export_job_id": job["id"], "deployment_type": kind, "name": "for the field", "config": config}
+
+
+async def followed(client: Client, path: str) -> list[tuple[str, dict[str, object]]]:
+    """Names and data of the events of a stream until it ends."""
+    headers = {"Authorization": f"Bearer {client.token}"}
+    found, name = [], ""
+    async with client.http.stream("GET", path, headers=headers) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        async for line in response.aiter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                found.append((name, json.loads(line.removeprefix("data: "))))
+    return found
 
 
 @pytest.mark.parametrize("kind", ["edge_package", "container"])
@@ -42,7 +59,12 @@ async def test_the_life_of_a_package(gateway: Gateway, kind: str) -> None:
     }
     key = keys.deployed_package(DeploymentType(kind), UUID(made["id"]))
     await gateway.parts.objects.put_bytes(key, b"a package")
+    await gateway.publish(facts.progressed(wish, DeploymentStage.BUILD, 40))
+    following = asyncio.create_task(followed(client, f"{path}/events"))
     await gateway.publish(facts.packaged(wish), facts.packaged(wish))
+    told = await following
+    assert [name for name, _ in told][-1] == "active"
+    assert told[-1][1]["progress_percent"] == 100
     active = await gateway.until_deployment(client, made["id"], "active")
     assert active["deployment_config"][URLS[kind]].endswith(f"/{key}")
     link = await client.get(f"{path}/download")
@@ -75,6 +97,33 @@ async def test_the_life_of_a_package(gateway: Gateway, kind: str) -> None:
     assert await client.refusal("GET", f"{path}/download") == (404, "not_found")
     assert (await gateway.wishes(made["id"], 4))[3].desired is DesiredState.DELETED
     assert await gateway.stated(DeploymentUpdatedV1) == [], "packages concern no proxy"
+
+
+async def test_progress_is_followed_from_anywhere(gateway: Gateway) -> None:
+    client, stranger = await gateway.tenant(), await gateway.tenant()
+    made = await client.post(PATH, asked(await gateway.completed(client), "edge_package"))
+    path = f"{PATH}/{made['id']}"
+    assert await stranger.refusal("GET", f"{path}/events") == (404, "not_found")
+    (wish,) = await gateway.wishes(made["id"])
+    await gateway.publish(facts.progressed(wish, DeploymentStage.BUILD, 40))
+
+    async def building() -> bool:
+        found = await client.get(path)
+        return (found["status"], found["stage"], found["progress_percent"]) == ("deploying", "build", 40.0)
+
+    await until(building)
+    following = asyncio.create_task(followed(client, f"{path}/events"))
+    streaming = gateway.parts.progress
+    await until(lambda: _is_watched(streaming, made["id"]))
+    await gateway.publish(facts.progressed(wish, DeploymentStage.UPLOAD, 70), facts.deployment_failed(wish))
+    told = await following
+    assert (told[0][0], told[0][1]["message"]) == ("deploying", "doing build")
+    assert (told[-1][0], told[-1][1]["error"]["code"]) == ("failed", "deployment_failed")
+    assert [name for name, _ in await followed(client, f"{path}/events")] == ["failed"], "what is over is told once"
+
+
+async def _is_watched(progress: Progress, deployment_id: str) -> bool:
+    return deployment_id in progress._watchers
 
 
 async def test_a_package_that_failed_tells_why_and_can_be_tried_again(gateway: Gateway) -> None:

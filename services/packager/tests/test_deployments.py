@@ -11,7 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from contracts import keys
 from contracts.deployment import ContainerConfig, EdgePackageConfig
@@ -20,12 +23,13 @@ from contracts.events import (
     DeploymentActivatedV1,
     DeploymentDeactivatedV1,
     DeploymentFailedV1,
+    DeploymentProgressedV1,
     DeploymentRequestedV1,
 )
 from contracts.events.deployment import Access
 from contracts.model_package import ModelMetadata
 from contracts.subjects import base_subject
-from contracts.vocabulary import DeploymentType, DesiredState, TargetPlatform, Tier
+from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, TargetPlatform, Tier
 from packager import export_package
 from packager.app import DEPLOYMENTS, run_app
 from packager.settings import Settings
@@ -137,6 +141,9 @@ async def test_a_wish_becomes_a_package_whose_every_file_is_listed(
             assert hashlib.sha256(archive.read(file.path)).hexdigest() == file.sha256
         assert archive.read("model.onnx") == artefact.files["model.onnx"].read_bytes()
     assert not list(Path(settings.work_dir).iterdir())
+    progress = [fact for fact, _ in await told(bus, DeploymentProgressedV1)]
+    assert [fact.stage for fact in progress] == list(DeploymentStage)
+    assert [fact.percent for fact in progress] == sorted({fact.percent for fact in progress})
 
 
 async def _any(bus, kind):
@@ -218,8 +225,10 @@ async def test_a_delete_stops_a_package_that_is_being_built(bus, object_store, s
 
 async def big(exported, artefact):
     """An export whose files take a while to move."""
-    with artefact.files["model.onnx"].open("ab") as file:
-        file.write(os.urandom(BIG))
+    model = onnx.load(artefact.files["model.onnx"])
+    ballast = np.frombuffer(os.urandom(BIG), np.uint8)
+    model.graph.initializer.append(numpy_helper.from_array(ballast, "ballast"))
+    onnx.save(model, artefact.files["model.onnx"])
     return await exported(artefact)
 
 

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
+
 from contracts.vocabulary import DeploymentStatus, DeploymentType
-from modelport import transfer
+from modelport import sse, transfer
 from modelport.errors import ClientError
-from modelport.models import ApiKey, Deployment, DeploymentEvent, Download, Page, Usage
+from modelport.models import ApiKey, Deployment, DeploymentEvent, DeploymentState, Download, Page, Usage
 from modelport.paging import everything
 from modelport.transport import IDEMPOTENCY_KEY, Transport
 
@@ -72,6 +74,11 @@ class Deployments:
                 )
             sleep(0.2)
         return found
+
+    def follow(self, deployment_id: UUID | str) -> Iterator[DeploymentState]:
+        """What the deployment is, whenever that changes, until it has settled; survives broken connections."""
+        for event in sse.follow(self._transport, f"{PATH}/{deployment_id}/events", lambda one: one.event in SETTLED):
+            yield msgspec.json.decode(event.data, type=DeploymentState)
 
     def history(self, deployment_id: UUID | str) -> Iterator[DeploymentEvent]:
         """What has happened to it, in the server's order."""

@@ -10,6 +10,7 @@ from contracts.errors import ErrorInfo
 from contracts.model_package import ParitySummary
 from contracts.preflight import Forecast
 from contracts.vocabulary import (
+    DeploymentStage,
     DeploymentStatus,
     DeploymentType,
     DesiredState,
@@ -123,6 +124,9 @@ class Deployment(Answer, frozen=True, kw_only=True):
     user_id: UUID | None = None
     desired_state: DesiredState | None = None
     description: str | None = None
+    stage: DeploymentStage | None = None
+    progress_percent: float = 0.0
+    message: str = ""
     deployment_config: dict[str, object] | None = None
     endpoint_url: str | None = None
     api_key: str | None = None
@@ -135,6 +139,17 @@ class Deployment(Answer, frozen=True, kw_only=True):
     deployed_at: datetime | None = None
     deactivated_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+class DeploymentState(Answer, frozen=True, kw_only=True):
+    """What an event of a deployment's stream says of it."""
+
+    status: DeploymentStatus
+    generation: int = 0
+    stage: DeploymentStage | None = None
+    progress_percent: float = 0.0
+    message: str = ""
+    error: ErrorInfo | None = None
 
 
 class DeploymentEvent(Answer, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from contracts.events import (
     DeploymentActivatedV1,
     DeploymentDeactivatedV1,
     DeploymentFailedV1,
+    DeploymentProgressedV1,
     DeploymentRequestedV1,
     DeploymentScaledV1,
     DeploymentUpdatedV1,
@@ -84,6 +85,7 @@ EVENTS: tuple[type[Event], ...] = (
     PreflightRequestedV1,
     PreflightAnsweredV1,
     DeploymentRequestedV1,
+    DeploymentProgressedV1,
     DeploymentActivatedV1,
     DeploymentScaledV1,
     DeploymentUpdatedV1,
@@ -93,7 +95,7 @@ EVENTS: tuple[type[Event], ...] = (
 )
 
 # told too often to be operations of a trace: no span speaks of publishing or handling one
-UNTRACED: frozenset[type[Event]] = frozenset({ExportProgressedV1})
+UNTRACED: frozenset[type[Event]] = frozenset({ExportProgressedV1, DeploymentProgressedV1})
 
 # KV buckets beside the streams
 LEASES = "leases"

@@ -88,6 +88,14 @@ class DeploymentStatus(StrEnum):
     FAILED = "failed"
 
 
+class DeploymentStage(StrEnum):
+    """What a packager does for a deployment, in this order."""
+
+    FETCH = "fetch"
+    BUILD = "build"
+    UPLOAD = "upload"
+
+
 class TargetPlatform(StrEnum):
     """What an edge package is made for."""
 

@@ -11,13 +11,21 @@ from contracts.events import (
     DeploymentActivatedV1,
     DeploymentDeactivatedV1,
     DeploymentFailedV1,
+    DeploymentProgressedV1,
     DeploymentRequestedV1,
     DeploymentScaledV1,
 )
 from contracts.keys import ObjectRef
-from contracts.vocabulary import DeploymentStatus, DesiredState
+from contracts.vocabulary import DeploymentStage, DeploymentStatus, DesiredState
 
-Fact = DeploymentRequestedV1 | DeploymentActivatedV1 | DeploymentScaledV1 | DeploymentDeactivatedV1 | DeploymentFailedV1
+Fact = (
+    DeploymentRequestedV1
+    | DeploymentProgressedV1
+    | DeploymentActivatedV1
+    | DeploymentScaledV1
+    | DeploymentDeactivatedV1
+    | DeploymentFailedV1
+)
 
 PENDING, DEPLOYING, ACTIVE = DeploymentStatus.PENDING, DeploymentStatus.DEPLOYING, DeploymentStatus.ACTIVE
 INACTIVE, FAILED = DeploymentStatus.INACTIVE, DeploymentStatus.FAILED
@@ -33,6 +41,8 @@ class Command(StrEnum):
 
 TRANSITIONS: Mapping[tuple[DeploymentStatus, type[Fact]], DeploymentStatus] = {
     (PENDING, DeploymentRequestedV1): DEPLOYING,
+    (PENDING, DeploymentProgressedV1): DEPLOYING,
+    (DEPLOYING, DeploymentProgressedV1): DEPLOYING,
     (PENDING, DeploymentActivatedV1): ACTIVE,
     (PENDING, DeploymentFailedV1): FAILED,
     (DEPLOYING, DeploymentActivatedV1): ACTIVE,
@@ -66,7 +76,8 @@ DESIRED: Mapping[Command, DesiredState] = {
 class DeploymentState(Struct, frozen=True, kw_only=True):
     """`generation` counts what was asked for, `observed_generation` is the newest one a fact has answered.
 
-    `package` is the zip of an edge or container package, as it was built last.
+    `package` is the zip of an edge or container package, as it was built last; `stage`, `progress_percent` and `message` say how far
+    the next one is.
     """
 
     status: DeploymentStatus = PENDING
@@ -77,6 +88,9 @@ class DeploymentState(Struct, frozen=True, kw_only=True):
     replicas: int = 1
     error: ErrorInfo | None = None
     package: ObjectRef | None = None
+    stage: DeploymentStage | None = None
+    progress_percent: float = 0.0
+    message: str = ""
 
     @property
     def is_serving(self) -> bool:
@@ -98,8 +112,11 @@ def apply(deployment: DeploymentState, fact: Fact) -> DeploymentState:
         return deployment
     after = replace(deployment, status=status)
     match fact:
+        case DeploymentProgressedV1() if fact.percent > deployment.progress_percent:
+            after = replace(after, stage=fact.stage, progress_percent=fact.percent, message=fact.message)
         case DeploymentActivatedV1():
             after = replace(after, observed_generation=fact.generation, error=None, package=fact.package)
+            after = replace(after, stage=None, progress_percent=100.0, message="")
         case DeploymentDeactivatedV1():
             after = replace(after, observed_generation=fact.generation, error=None)
         case DeploymentFailedV1():
@@ -135,4 +152,7 @@ def command(deployment: DeploymentState, asked: Command, *, instant: bool = Fals
         observed_generation=generation if instant else deployment.observed_generation,
         revision=deployment.revision + 1,
         error=None,
+        stage=None,
+        progress_percent=100.0 if instant and status is DEPLOYING else 0.0,
+        message="",
     )

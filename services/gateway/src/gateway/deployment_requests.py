@@ -68,7 +68,8 @@ async def request_deployment(
     )
     row = _new_row(user_id, asked, config, key, pepper)
     if is_download:
-        state = replace(row.state, status=DeploymentStatus.ACTIVE, observed_generation=row.state.generation)
+        active = DeploymentStatus.ACTIVE
+        state = replace(row.state, status=active, observed_generation=row.state.generation, progress_percent=100.0)
         row = replace(row, state=state, deployed_at=row.created_at)
     await deployments.insert(conn, row)
     if is_download:

@@ -26,6 +26,14 @@ KEEPALIVE = b": keep-alive\n\n"
 _log = logging.getLogger(__name__)
 
 
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What something is by now, as one event: its name, its data, and whether nothing follows by itself."""
+
+    name: str
+    data: msgspec.Struct
+    is_settled: bool
+
+
 class Progress:
     """Wakes whoever follows a job when one of its events has been committed."""
 
@@ -111,6 +119,31 @@ async def stream(
             if len(events) == jobs.EVENTS_AT_ONCE:
                 continue
             if is_over or progress.is_ending:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), keepalive_s)
+            if not news.is_set():
+                yield KEEPALIVE
+
+
+async def states(
+    progress: Progress, owner: UUID, look: Callable[[], Awaitable[State | None]], *, keepalive_s: float
+) -> AsyncIterator[bytes]:
+    """What something is, whenever that has changed: the newest state alone, ending with one that is settled or once it is gone."""
+    told: State | None = None
+    with progress.watch(owner) as news:
+        while True:
+            news.clear()
+            try:
+                state = await look()
+            except (*UNREACHABLE, asyncpg.InterfaceError):
+                state = told
+            if state is None:
+                return
+            if state != told:
+                told = state
+                yield f"event: {state.name}\ndata: {msgspec.json.encode(state.data).decode()}\n\n".encode()
+            if state.is_settled or progress.is_ending:
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), keepalive_s)

@@ -13,6 +13,7 @@ from contracts.events import (
     DeploymentActivatedV1,
     DeploymentDeactivatedV1,
     DeploymentFailedV1,
+    DeploymentProgressedV1,
     DeploymentRequestedV1,
     DeploymentScaledV1,
     Event,
@@ -52,7 +53,10 @@ HISTORY: dict[type[deployment.Fact], str] = {
     DeploymentFailedV1: "failed",
 }
 
-FACTS: tuple[type[Event], ...] = (*JOB_EVENTS, *HISTORY, DeploymentRequestedV1, DeploymentDeactivatedV1)
+SILENT: tuple[type[deployment.Fact], ...] = (DeploymentRequestedV1, DeploymentProgressedV1, DeploymentDeactivatedV1)
+"""Facts of deployments that are no line of their history."""
+
+FACTS: tuple[type[Event], ...] = (*JOB_EVENTS, *HISTORY, *SILENT)
 """What is folded into jobs and deployments."""
 
 _log = logging.getLogger(__name__)
@@ -62,7 +66,7 @@ def subscribe(parts: Parts) -> None:
     """Register every reaction; call it before the bus starts."""
     for job_fact in JOB_EVENTS:
         _react(parts, job_fact, fold_job)
-    for deployment_fact in (*HISTORY, DeploymentRequestedV1, DeploymentDeactivatedV1):
+    for deployment_fact in (*HISTORY, *SILENT):
         _react(parts, deployment_fact, fold_deployment)
     _react(parts, PreflightAnsweredV1, fold_preflight)
     _react(parts, InferenceRecordedV1, on_usage_recorded)

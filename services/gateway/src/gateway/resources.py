@@ -9,6 +9,7 @@ from contracts.errors import ErrorInfo
 from contracts.model_package import ParitySummary
 from contracts.preflight import Forecast
 from contracts.vocabulary import (
+    DeploymentStage,
     DeploymentStatus,
     DeploymentType,
     DesiredState,
@@ -107,7 +108,10 @@ class Preflight(Struct, frozen=True, kw_only=True):
 
 
 class DeploymentTarget(Struct, frozen=True, kw_only=True):
-    """One deployment; `api_key` is null but in the answer that made the key."""
+    """One deployment; `api_key` is null but in the answer that made the key.
+
+    `stage`, `progress_percent` and `message` tell how far a package is that is being built.
+    """
 
     id: UUID
     export_job_id: UUID
@@ -118,6 +122,9 @@ class DeploymentTarget(Struct, frozen=True, kw_only=True):
     status: DeploymentStatus
     desired_state: DesiredState
     generation: int
+    stage: DeploymentStage | None
+    progress_percent: float
+    message: str
     deployment_config: dict[str, object]
     endpoint_url: str | None
     api_key: str | None = None
@@ -131,6 +138,18 @@ class DeploymentTarget(Struct, frozen=True, kw_only=True):
     deployed_at: datetime | None
     deactivated_at: datetime | None
     updated_at: datetime
+
+
+class DeploymentProgress(Struct, frozen=True, kw_only=True):
+    """The data of one event on the stream of a deployment."""
+
+    deployment_id: UUID
+    generation: int
+    status: DeploymentStatus
+    stage: DeploymentStage | None
+    progress_percent: float
+    message: str
+    error: ErrorInfo | None
 
 
 class DeploymentUsage(Struct, frozen=True, kw_only=True):
@@ -206,6 +225,12 @@ def progress(row: JobRow) -> ExportProgress:
     )
 
 
+def deployment_progress(row: DeploymentRow) -> DeploymentProgress:
+    """What the stream of events says of a deployment."""
+    names = (name for name in DeploymentProgress.__struct_fields__ if name != "deployment_id")
+    return DeploymentProgress(deployment_id=row.id, **{name: getattr(row.state, name) for name in names})
+
+
 PACKAGE_URLS = {DeploymentType.EDGE_PACKAGE: "package_url", DeploymentType.CONTAINER: "dockerfile_url"}
 """What the design calls the place of a package."""
 
@@ -233,6 +258,9 @@ def deployment_target(
         status=row.state.status,
         desired_state=row.state.desired,
         generation=row.state.generation,
+        stage=row.state.stage,
+        progress_percent=row.state.progress_percent,
+        message=row.state.message,
         deployment_config=config,
         endpoint_url=endpoint_url,
         api_key=api_key,

@@ -11,15 +11,28 @@ from contracts import keys
 from contracts.deployment import ContainerConfig, EdgePackageConfig
 from contracts.envelope import EventMeta
 from contracts.errors import ErrorInfo, Permanent
-from contracts.events import DeploymentActivatedV1, DeploymentDeactivatedV1, DeploymentFailedV1, DeploymentRequestedV1
+from contracts.events import (
+    DeploymentActivatedV1,
+    DeploymentDeactivatedV1,
+    DeploymentFailedV1,
+    DeploymentProgressedV1,
+    DeploymentRequestedV1,
+)
 from contracts.keys import ObjectRef
-from contracts.vocabulary import DesiredState, ExportStage
+from contracts.vocabulary import DeploymentStage, DesiredState, ExportStage
 from packager import container_package, edge_package, exported
 from packager.wishes import Wishes
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
 from servicekit.leases import Lease
 from servicekit.objects import ObjectStore
+
+TOLD: dict[DeploymentStage, tuple[float, str]] = {
+    DeploymentStage.FETCH: (5.0, "Fetching the export's files"),
+    DeploymentStage.BUILD: (40.0, "Building the package"),
+    DeploymentStage.UPLOAD: (70.0, "Storing the package"),
+}
+"""How far a package is when a stage begins."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,9 +75,8 @@ class Deployments:
         )
 
     async def _answer(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> None:
-        fact = await (
-            self._activate(request, lease) if request.desired is DesiredState.ACTIVE else self._withdraw(request)
-        )
+        is_wanted = request.desired is DesiredState.ACTIVE
+        fact = await (self._activate(request, meta, lease) if is_wanted else self._withdraw(request))
         await lease.heartbeat()
         await self._bus.publish(fact, subject_id=request.deployment_id, sequence=f"{request.generation}/{meta.id}")
 
@@ -77,10 +89,10 @@ class Deployments:
             deployment_id=request.deployment_id, generation=request.generation, deleted=is_deleted
         )
 
-    async def _activate(self, request: DeploymentRequestedV1, lease: Lease) -> DeploymentActivatedV1:
+    async def _activate(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> DeploymentActivatedV1:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(dir=self._work_dir, ignore_cleanup_errors=True) as folder:
-            package = await self._package(request, lease, Path(folder))
+            package = await self._package(request, meta, lease, Path(folder))
         return DeploymentActivatedV1(
             deployment_id=request.deployment_id,
             generation=request.generation,
@@ -92,9 +104,10 @@ class Deployments:
             load_seconds=round(time.monotonic() - began, 3),
         )
 
-    async def _package(self, request: DeploymentRequestedV1, lease: Lease, folder: Path) -> ObjectRef:
+    async def _package(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease, folder: Path) -> ObjectRef:
         """Fetch, build, upload; one span each."""
         span = self._bus.telemetry.span
+        await self._progress(request, meta, DeploymentStage.FETCH)
         with span("fetch export", files=len(request.metadata.files)):
             members = await exported.fetch(
                 self._store,
@@ -103,12 +116,26 @@ class Deployments:
                 folder / "export",
                 model_max_bytes=self._model_max_bytes,
             )
+        await self._progress(request, meta, DeploymentStage.BUILD)
         with span("build package"):
             built = await asyncio.to_thread(self._build, request, members, folder)
         await lease.heartbeat()
+        await self._progress(request, meta, DeploymentStage.UPLOAD)
         with span("upload package", bytes=built.stat().st_size):
             key = keys.deployed_package(request.deployment_type, request.deployment_id)
             return await self._store.put_file(key, built, "application/zip")
+
+    async def _progress(self, request: DeploymentRequestedV1, meta: EventMeta, stage: DeploymentStage) -> None:
+        percent, message = TOLD[stage]
+        fact = DeploymentProgressedV1(
+            deployment_id=request.deployment_id,
+            generation=request.generation,
+            stage=stage,
+            percent=percent,
+            message=message,
+        )
+        sequence = f"{request.generation}/{meta.id}/{stage}"
+        await self._bus.publish(fact, subject_id=request.deployment_id, sequence=sequence)
 
     def _build(self, request: DeploymentRequestedV1, members: Mapping[str, Path], folder: Path) -> Path:
         match request.config:

@@ -50,18 +50,23 @@ def follow_deployment(console: Console, client: Client, made: Deployment) -> Dep
         said: list[str] = []
 
         def tell(found: Deployment) -> None:
-            if found.status not in said:
-                said.append(found.status)
-                console.print(Shown(f"{found.name}: {found.status}"), markup=False)
+            if (text := _doing(found)) not in said:
+                said.append(text)
+                console.print(Shown(f"{found.progress_percent:3.0f} %  {text}"), markup=False)
 
         return client.deployments.wait(made.id, timeout_s=timeout_s, on_state=tell)
-    with Progress(TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task(plain(f"{made.name}: {made.status}"), total=None)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(plain(_doing(made)), total=100)
 
         def show(found: Deployment) -> None:
-            bar.update(task, description=plain(f"{found.name}: {found.status}"))
+            bar.update(task, completed=found.progress_percent, description=plain(_doing(found)))
 
         return client.deployments.wait(made.id, timeout_s=timeout_s, on_state=show)
+
+
+def _doing(found: Deployment) -> str:
+    return f"{found.stage}: {found.message}" if found.stage else str(found.status)
 
 
 class _StageLines:

@@ -7,6 +7,7 @@ from contracts.events.deployment import (
     DeploymentActivatedV1,
     DeploymentDeactivatedV1,
     DeploymentFailedV1,
+    DeploymentProgressedV1,
     DeploymentRequestedV1,
     DeploymentScaledV1,
     DeploymentUpdatedV1,
@@ -36,6 +37,7 @@ Event = (
     | PreflightAnsweredV1
     | DeploymentRequestedV1
     | DeploymentActivatedV1
+    | DeploymentProgressedV1
     | DeploymentScaledV1
     | DeploymentUpdatedV1
     | DeploymentDeactivatedV1
@@ -47,6 +49,7 @@ __all__ = [
     "DeploymentActivatedV1",
     "DeploymentDeactivatedV1",
     "DeploymentFailedV1",
+    "DeploymentProgressedV1",
     "DeploymentRequestedV1",
     "DeploymentScaledV1",
     "DeploymentUpdatedV1",

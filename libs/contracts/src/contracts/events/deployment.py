@@ -9,7 +9,7 @@ from contracts.deployment import DeploymentConfig
 from contracts.errors import ErrorInfo
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
-from contracts.vocabulary import DeploymentType, DesiredState, ExportFormat, Tier
+from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, ExportFormat, Tier
 
 Generation = Annotated[int, Meta(ge=1)]
 
@@ -44,6 +44,18 @@ class DeploymentRequestedV1(
     model: ObjectRef
     metadata: ModelMetadata
     access: Access
+
+
+class DeploymentProgressedV1(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="deployment.targets.progressed.v1"
+):
+    """How far a package is; `message` is for people."""
+
+    deployment_id: UUID
+    generation: Generation
+    stage: DeploymentStage
+    percent: Annotated[float, Meta(ge=0, le=100)]
+    message: str = ""
 
 
 class DeploymentActivatedV1(Struct, frozen=True, kw_only=True, tag_field="type", tag="deployment.targets.activated.v1"):

@@ -43,6 +43,9 @@ def answering(declared: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     return {**declared, "responses": {200: streamed, **declared["responses"]}}
 
 
+SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
 async def begun(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same pieces, of which the first is there already: what refuses to begin is still answered as a problem."""
     first = await anext(content, b"")

@@ -8,6 +8,7 @@ from uuid import UUID
 from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
+from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from contracts import keys
@@ -15,12 +16,25 @@ from contracts.deployment import ContainerConfig, EdgePackageConfig
 from contracts.errors import Permanent
 from contracts.vocabulary import DeploymentStatus, DeploymentType, TargetPlatform
 from gateway import deployment_requests as requests
-from gateway import once, resources
-from gateway.api.common import READ, WRITE, Config, Cursor, Id, IdempotencyKey, Limit, Name, Sender, Wired
+from gateway import once, progress, resources
+from gateway.api.common import (
+    READ,
+    SSE_HEADERS,
+    WRITE,
+    Config,
+    Cursor,
+    Id,
+    IdempotencyKey,
+    Limit,
+    Name,
+    Sender,
+    Wired,
+    begun,
+)
 from gateway.deployment import Command
 from gateway.parts import Parts
 from gateway.resources import DeploymentPage, DeploymentTarget, DeploymentUsage, Download, HistoryPage
-from gateway.store import deployments
+from gateway.store import accounts, deployments
 from gateway.store.accounts import Caller
 from gateway.store.deployments import DeploymentRow, Served
 from gateway.store.pages import Query
@@ -143,6 +157,28 @@ async def get_deployment_history(parts: Wired, caller: Sender, deployment_id: Id
         return HistoryPage(items=await deployments.history(conn, deployment_id))
 
 
+@get(f"{PATH}/{{deployment_id:uuid}}/events", media_type="text/event-stream", **READ)
+async def follow_deployment(parts: Wired, caller: Sender, deployment_id: Id) -> Stream:
+    """What the deployment is, whenever that changes, as server-sent events until it has settled.
+
+    Events: pending, deploying, active, inactive, failed; of what came before, the newest alone is sent.
+    """
+    async with parts.pool.acquire() as conn:
+        await requests.require_deployment(conn, caller.user_id, deployment_id)
+
+    async def look() -> progress.State | None:
+        row = await deployments.get(parts.pool, caller.user_id, deployment_id)
+        if row is None:
+            return None
+        is_settled = row.state.status not in (DeploymentStatus.PENDING, DeploymentStatus.DEPLOYING)
+        return progress.State(name=row.state.status, data=resources.deployment_progress(row), is_settled=is_settled)
+
+    content = progress.states(parts.progress, deployment_id, look, keepalive_s=parts.settings.keepalive_s)
+    place = parts.limits.stream(caller.user_id, caller.tier)
+    permitted = progress.permitted(content, place, lambda: accounts.is_valid(parts.pool, caller.token_id))
+    return Stream(await begun(permitted), media_type="text/event-stream", headers=SSE_HEADERS)
+
+
 @get(f"{PATH}/{{deployment_id:uuid}}/usage", **READ)
 async def get_deployment_usage(parts: Wired, caller: Sender, deployment_id: Id) -> DeploymentUsage:
     """Answered requests and their time since the deployment was made."""
@@ -176,6 +212,7 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     reactivate_deployment,
     rotate_deployment_key,
     get_deployment_history,
+    follow_deployment,
     get_deployment_usage,
     get_deployment_download,
 )

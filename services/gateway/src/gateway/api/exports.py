@@ -19,6 +19,7 @@ from contracts.vocabulary import ExportFormat, ExportStatus, Framework
 from gateway import once, progress, requests, resources, workers
 from gateway.api.common import (
     READ,
+    SSE_HEADERS,
     WRITE,
     Config,
     Cursor,
@@ -41,7 +42,6 @@ from servicekit.postgres import Connection, transaction
 
 LOG_MAX_BYTES = 32 << 20
 REPORT_MAX_BYTES = 32 << 20
-_SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class NewExportJob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,7 +185,7 @@ async def follow_export_job(
     )
     place = parts.limits.stream(caller.user_id, caller.tier)
     permitted = progress.permitted(content, place, lambda: accounts.is_valid(parts.pool, caller.token_id))
-    return Stream(await begun(permitted), media_type="text/event-stream", headers=_SSE_HEADERS)
+    return Stream(await begun(permitted), media_type="text/event-stream", headers=SSE_HEADERS)
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}/log", media_type=MediaType.TEXT, **READ)

@@ -14,6 +14,7 @@ from contracts.model_package import ModelMetadata
 from contracts.vocabulary import DeploymentType, DesiredState, ExportFormat, Tier
 from gateway.deployment import DeploymentState
 from gateway.store import pages
+from gateway.store.jobs import CHANNEL
 from servicekit.postgres import Connection, Pool
 
 
@@ -95,7 +96,8 @@ async def insert(conn: Connection, row: DeploymentRow) -> None:
     await conn.execute(
         "INSERT INTO deployment_targets (id, export_job_id, user_id, deployment_type, name, description, config, trace_id, "
         "traceparent, key_digest, key_shown, created_at, deployed_at, status, desired, generation, observed_generation, "
-        "revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        "revision, progress_percent) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
         row.id,
         row.export_job_id,
         row.user_id,
@@ -114,6 +116,7 @@ async def insert(conn: Connection, row: DeploymentRow) -> None:
         row.state.generation,
         row.state.observed_generation,
         row.state.revision,
+        row.state.progress_percent,
     )
 
 
@@ -169,8 +172,9 @@ async def packages(conn: Connection, user_id: UUID, *, but: UUID | None = None) 
 
 
 async def save(conn: Connection, deployment_id: UUID, state: DeploymentState) -> None:
-    """Write what commands and facts say now; a new generation counts as requested now."""
+    """Write what commands and facts say now, and wake whoever follows; a new generation counts as requested now."""
     await conn.execute(_SAVE, deployment_id, *(getattr(state, name) for name in _STATE))
+    await conn.execute("SELECT pg_notify($1, $2)", CHANNEL, str(deployment_id))
 
 
 async def set_key(conn: Connection, deployment_id: UUID, digest: str, shown: str) -> None:

@@ -9,6 +9,7 @@ from contracts.events import (
     DeploymentActivatedV1,
     DeploymentDeactivatedV1,
     DeploymentFailedV1,
+    DeploymentProgressedV1,
     DeploymentRequestedV1,
     ExportFailedV1,
     ExportProgressedV1,
@@ -34,7 +35,17 @@ from contracts.model_package import (
     TensorFormat,
     TensorSpec,
 )
-from contracts.vocabulary import Decoder, ExportFormat, ExportStage, Framework, Kernel, Proof, ResizeMethod, TaskType
+from contracts.vocabulary import (
+    Decoder,
+    DeploymentStage,
+    ExportFormat,
+    ExportStage,
+    Framework,
+    Kernel,
+    Proof,
+    ResizeMethod,
+    TaskType,
+)
 from gateway.export_job import Fact
 
 SHA = "0" * 64
@@ -142,6 +153,17 @@ class Worker:
 
     def _ref(self, attempt: int, name: str, size: int = 10) -> ObjectRef:
         return ObjectRef(key=keys.attempt_file(self.request.job_id, attempt, name), sha256=SHA, size_bytes=size)
+
+
+def progressed(request: DeploymentRequestedV1, stage: DeploymentStage, percent: float) -> DeploymentProgressedV1:
+    """A packager on its way."""
+    return DeploymentProgressedV1(
+        deployment_id=request.deployment_id,
+        generation=request.generation,
+        stage=stage,
+        percent=percent,
+        message=f"doing {stage}",
+    )
 
 
 def packaged(request: DeploymentRequestedV1) -> DeploymentActivatedV1:
