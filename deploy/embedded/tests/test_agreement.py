@@ -24,14 +24,14 @@ def test_another_class_confidence_or_place_is_no_agreement(other: Prediction) ->
 
 def test_what_only_one_of_them_sees_is_shown_and_is_no_agreement() -> None:
     table = rows([], [found()], [])
-    assert [(row.source, row.wrapper) for row in table] == [(None, found())]
+    assert [(row.source, row.others) for row in table] == [(None, (found(), None))]
     assert not table[0].agrees
 
 
 def test_two_of_one_kind_are_not_paired_with_the_same() -> None:
     near, far = found(), found(box=(0, 0, 100, 50))
     table = rows([near, far], [far, near], [near, far])
-    assert [row.wrapper for row in table] == [near, far]
+    assert [row.others[0] for row in table] == [near, far]
 
 
 def test_iou_of_halves() -> None:

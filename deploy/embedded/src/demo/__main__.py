@@ -1,4 +1,4 @@
-"""`python -m demo`: the whole main job with a summary; exit code 0 only if source, wrapper and endpoint agree."""
+"""`python -m demo`: the whole main job with a summary; exit code 0 only if source, wrappers and endpoint agree."""
 
 import sys
 from collections.abc import Callable
@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """0: all three agree; 1: they do not, or the job did not get through; 130: Ctrl-C."""
+    """0: all agree; 1: they do not, or the job did not get through; 130: Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console = Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)

@@ -1,4 +1,4 @@
-"""Whether three lists of predictions say the same."""
+"""Whether several lists of predictions say the same."""
 
 from collections.abc import Sequence
 
@@ -11,26 +11,27 @@ MAX_CONFIDENCE_DIFFERENCE = 0.01
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A prediction of the source with its counterparts; None where one of them has none."""
+    """A prediction of the source with its counterparts, in the order of the others; None where one of them has none."""
 
     source: Prediction | None
-    wrapper: Prediction | None
-    endpoint: Prediction | None
+    others: tuple[Prediction | None, ...]
 
     @property
     def agrees(self) -> bool:
-        """All three are there, of one class, on one place (IoU 0.99), equally sure (0.01)."""
+        """All are there, of one class, on one place (IoU 0.99), equally sure (0.01)."""
         source = self.source
-        return source is not None and all(
-            other is not None and same(source, other) for other in (self.wrapper, self.endpoint)
-        )
+        return source is not None and all(other is not None and same(source, other) for other in self.others)
 
 
-def rows(source: Sequence[Prediction], wrapper: Sequence[Prediction], endpoint: Sequence[Prediction]) -> list[Row]:
+def rows(source: Sequence[Prediction], *others: Sequence[Prediction]) -> list[Row]:
     """Each prediction of the source beside the nearest of the others; what is left over gets rows of its own."""
-    wrapper_left, endpoint_left = list(wrapper), list(endpoint)
-    paired = [Row(found, _take(found, wrapper_left), _take(found, endpoint_left)) for found in source]
-    alone = [Row(None, found, None) for found in wrapper_left] + [Row(None, None, found) for found in endpoint_left]
+    left = [list(other) for other in others]
+    paired = [Row(found, tuple(_take(found, rest) for rest in left)) for found in source]
+    alone = [
+        Row(None, tuple(found if place == at else None for at in range(len(left))))
+        for place, rest in enumerate(left)
+        for found in rest
+    ]
     return paired + alone
 
 

@@ -64,12 +64,12 @@ class Package:
         python = folder / "bin" / "python"
         if stamp.is_file() and stamp.read_text() == requirements.read_text():
             return python
-        _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
         uv = Path(sys.executable).parent / "uv"
         if uv.exists():
-            _run([str(uv), "pip", "install", "-q", "--python", str(python), "-r", str(requirements)])
+            run([str(uv), "pip", "install", "-q", "--python", str(python), "-r", str(requirements)])
         else:
-            _run([sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "-r", str(requirements)])
+            run([sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "-r", str(requirements)])
         shutil.copy(requirements, stamp)
         return python
 
@@ -77,14 +77,22 @@ class Package:
         """Run the wrapper on a picture, isolated from this environment's packages."""
         model = self.folder / next(path.name for path in self.folder.iterdir() if path.name.startswith("model."))
         arguments = [str(model), str(self.folder / METADATA), str(picture)]
-        output = _run([str(python), "-s", "-c", SCRIPT, *arguments], cwd=self.folder / RUNTIME)
+        output = run([str(python), "-s", "-c", SCRIPT, *arguments], cwd=self.folder / RUNTIME)
         seen = msgspec.json.decode(output, type=_Output)
-        return WrapperRun(
-            [Prediction(**msgspec.structs.asdict(found)) for found in seen.predictions], seen.milliseconds
-        )
+        return WrapperRun(_as_client(seen.predictions), seen.milliseconds)
 
 
-def _run(command: list[str], cwd: Path | None = None) -> str:
+def predictions(line: str) -> list[Prediction]:
+    """A JSON list as the wrappers of every language print it."""
+    return _as_client(msgspec.json.decode(line, type=list[_Found]))
+
+
+def _as_client(found: list[_Found]) -> list[Prediction]:
+    return [Prediction(**msgspec.structs.asdict(one)) for one in found]
+
+
+def run(command: list[str], cwd: Path | None = None) -> str:
+    """What a program prints, in an environment without this one's Python; DemoError where it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {"UV_SYSTEM_CERTS": "1", "VIRTUAL_ENV": ""}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)

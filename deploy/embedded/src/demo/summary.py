@@ -1,6 +1,7 @@
 """What the demo prints at the end: one page that a person can read."""
 
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -11,18 +12,21 @@ from modelport.predictions import Prediction
 
 def show(outcome: Outcome, console: Console) -> None:
     """The three lists side by side, then figures and places."""
-    verdict = "[bold green]source, wrapper and endpoint agree[/]"
+    wrappers = "wrapper" if outcome.cpp.lacks else "wrappers"
+    verdict = f"[bold green]source, {wrappers} and endpoint agree[/]"
     if not outcome.agrees:
-        verdict = "[bold red]source, wrapper and endpoint DO NOT agree[/]"
-    console.print(Panel(Group(_predictions(outcome.rows), "", _facts(outcome)), title=verdict, expand=False))
+        verdict = f"[bold red]source, {wrappers} and endpoint DO NOT agree[/]"
+    in_cpp = [] if outcome.cpp.lacks else ["C++ wrapper"]
+    sides = ["source (Ultralytics)", "Python wrapper", *in_cpp, "endpoint (Triton)"]
+    console.print(Panel(Group(_predictions(outcome.rows, sides), "", _facts(outcome)), title=verdict, expand=False))
 
 
-def _predictions(rows: list[Row]) -> Table:
+def _predictions(rows: list[Row], sides: list[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "source (Ultralytics)", "wrapper (package)", "endpoint (Triton)", "lowest IoU"):
+    for heading in ("", *sides, "lowest IoU"):
         table.add_column(heading)
     for row in rows:
-        found = (row.source, row.wrapper, row.endpoint)
+        found = (row.source, *row.others)
         overlap = min((iou(row.source, other) if row.source and other else 0.0) for other in found[1:])
         table.add_row("[green]✓[/]" if row.agrees else "[red]✗[/]", *(_words(one) for one in found), f"{overlap:.4f}")
     return table
@@ -45,6 +49,7 @@ def _facts(outcome: Outcome) -> Table:
         f"model {_megabytes(outcome.job.model_size_bytes or 0)}, package {_megabytes(outcome.package.stat().st_size)}",
         "latency": f"wrapper {outcome.wrapper.milliseconds:.1f} ms, endpoint {outcome.inference.latency_ms:.1f} ms "
         f"({outcome.round_trip_ms:.1f} ms with the way there and back)",
+        "C++": escape(outcome.cpp.lacks) or f"runtimes/cpp, compiled here: {len(outcome.cpp.predictions)} predictions",
         "trace": f"{outcome.trace_id}  (modelport trace {outcome.job.id})",
         "picture": f"{outcome.picture} → {outcome.drawn}",
         "package": str(outcome.package),

@@ -5,15 +5,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
+from rich.markup import escape
 
 import samples
 from contracts.errors import Permanent
 from contracts.vocabulary import DeploymentStatus, DeploymentType, ExportFormat, ExportStatus
-from demo import agreement, training_platform
+from demo import agreement, cpp, training_platform
 from demo.host import DemoError
 from demo.package import Package, WrapperRun
 from embedded.stack import StackFile
@@ -23,6 +25,7 @@ from modelport.errors import ClientError
 from modelport.exports import JobState
 from modelport.models import Deployment, ExportJob, TrainingJob
 from modelport.predictions import Inference, Prediction
+from packager.toolchains.cpp import Cpp
 from samples.cache import OFFLINE_ENVIRONMENT, cache_folder
 
 SAMPLE = "shapes-detector"
@@ -40,6 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     job: ExportJob
     package: Path
     wrapper: WrapperRun
+    cpp: cpp.CppRun
     deployment: Deployment
     inference: Inference
     round_trip_ms: float
@@ -48,7 +52,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def agrees(self) -> bool:
-        """Something was found, and all three found it."""
+        """Something was found, and all found it."""
         return bool(self.rows) and all(row.agrees for row in self.rows)
 
 
@@ -71,32 +75,43 @@ class Walk:
         folder = self._folder
         folder.mkdir(parents=True, exist_ok=True)
         picture = next(path for path in samples.write_pictures(folder / "pictures") if path.name == PICTURE)
-        training, trace_id = self._announce(sample)
-        job = self._export(training)
-        archive = self._download(job.id)
-        package = Package(archive, folder / "package")
-        wrapper = package.predict(package.create_interpreter(cache_folder().parent / "package-venv"), picture)
-        self._told(4, f"its own wrapper found {len(wrapper.predictions)} shapes in {wrapper.milliseconds:.1f} ms")
-        deployment = self._deploy(job.id)
-        inference, round_trip = self._infer(deployment, picture)
-        source = source_predictions(sample.checkpoint, picture, package)
+        with cpp.compiling(ExportFormat.ONNX) as programs:
+            training, trace_id = self._announce(sample)
+            job = self._export(training)
+            archive = self._download(job.id)
+            package = Package(archive, folder / "package")
+            wrapper = package.predict(package.create_interpreter(cache_folder().parent / "package-venv"), picture)
+            self._told(4, f"its own wrapper found {len(wrapper.predictions)} shapes in {wrapper.milliseconds:.1f} ms")
+            deployment = self._deploy(job.id)
+            inference, round_trip = self._infer(deployment, picture)
+            source = source_predictions(sample.checkpoint, picture, package)
+            in_cpp = self._in_cpp(programs, package, picture)
         drawn = folder / "predictions.png"
         draw(picture, inference.predictions, drawn)
         self._told(7, f"the picture with its boxes: {drawn}")
         return Outcome(
-            rows=agreement.rows(source, wrapper.predictions, inference.predictions),
+            rows=agreement.rows(source, wrapper.predictions, *in_cpp.found, inference.predictions),
             sample=sample,
             picture=picture,
             drawn=drawn,
             job=job,
             package=archive,
             wrapper=wrapper,
+            cpp=in_cpp,
             deployment=deployment,
             inference=inference,
             round_trip_ms=round_trip,
             trace_id=(job.trace_id or trace_id).replace("-", ""),
             seconds=time.monotonic() - began,
         )
+
+    def _in_cpp(self, programs: Future[Cpp], package: Package, picture: Path) -> cpp.CppRun:
+        run = cpp.predict(programs, package, picture)
+        told = (
+            f"is left out: {escape(run.lacks)}" if run.lacks else f"found {len(run.predictions)} shapes, compiled here"
+        )
+        self._told(6, f"the package's C++ wrapper {told}")
+        return run
 
     def _announce(self, sample: samples.Sample) -> tuple[TrainingJob, str]:
         uri = self._client.training.upload(sample.checkpoint)
