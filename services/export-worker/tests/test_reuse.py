@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from contracts import keys
 from contracts.events import ExportFailedV1, ExportRequestedV1, ModelExportedV1
 from contracts.execution import ExportRun
 from contracts.export_options import OnnxOptions, TensorRtOptions
@@ -78,6 +79,17 @@ async def test_a_result_whose_objects_are_gone_is_made_again(floor: Floor) -> No
     await floor.store.delete(first.model.key)
     request = await run(floor, BREAKS, user)
     assert isinstance(await floor.end(request.job_id), ExportFailedV1)
+
+
+async def test_a_result_is_found_in_its_package_when_the_attempt_was_swept(floor: Floor) -> None:
+    user = uuid4()
+    first = await exported(floor, await run(floor, "export", user))
+    for one in (first.model, first.parity_report, first.goldens):
+        await floor.store.copy(one.key, keys.export_file(first.job_id, one.key.rpartition("/")[2]), one.size_bytes)
+        await floor.store.delete(one.key)
+    second = await exported(floor, await run(floor, BREAKS, user))
+    assert second.goldens.sha256 == first.goldens.sha256
+    assert await floor.store.get_bytes(second.goldens.key, 1 << 30)
 
 
 async def test_a_kept_result_that_cannot_be_read_is_none(floor: Floor) -> None:

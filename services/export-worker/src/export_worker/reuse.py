@@ -70,13 +70,20 @@ async def copy(store: ObjectStore, result: Result, attempt: str) -> Result | Non
     """The same result with objects below the prefix `attempt`; None where one of them is gone."""
     copies = [msgspec.structs.replace(one, key=attempt + one.key.rpartition("/")[2]) for one in result.objects]
     try:
-        await asyncio.gather(
-            *(store.copy(a.key, b.key, a.size_bytes) for a, b in zip(result.objects, copies, strict=True))
-        )
+        await asyncio.gather(*(_copy(store, a, b) for a, b in zip(result.objects, copies, strict=True)))
     except Permanent:
         return None
     model, parity_report, goldens = copies
     return msgspec.structs.replace(result, model=model, parity_report=parity_report, goldens=goldens)
+
+
+async def _copy(store: ObjectStore, kept: ObjectRef, target: ObjectRef) -> None:
+    """From the attempt that made it, or from the package's loose files, where the same bytes lie after attempts are swept."""
+    try:
+        await store.copy(kept.key, target.key, kept.size_bytes)
+    except Permanent:
+        root, job, *_, name = kept.key.split("/")
+        await store.copy(f"{root}/{job}/{name}", target.key, kept.size_bytes)
 
 
 async def keep(store: ObjectStore, request: ExportRequestedV1, checkpoint_sha256: str, result: Result) -> None:
