@@ -55,6 +55,9 @@ def test_the_artefact_predicts_as_its_source(
     assert made.lines[-1]["type"] == "done"
     assert {line["stage"] for line in made.lines[:-1]} == {"load", "convert", "verify"}
     assert len(made.report["inputs"]) == 32
+    assert made.metadata.graph is not None
+    assert made.metadata.graph.parameters > 10_000
+    assert sum(made.metadata.graph.operators.values()) > 30
 
 
 @pytest.mark.parametrize("target", ["onnx", "torchscript"])

@@ -64,6 +64,13 @@ def test_the_artefact_predicts_as_its_source(made: Made, name: str):
     assert parity.predictions_matched >= 0.9 * parity.predictions_source > 28
     assert all(part.max_abs <= part.max_abs_allowed for part in parity.outputs)
     assert got.metadata.provenance.route == ("torch", "tflite")
+    assert got.metadata.graph is not None
+    assert got.metadata.graph.operators["CONV_2D"] > 10
+    assert (
+        0.99 * whole.metadata.graph.parameters
+        <= got.metadata.graph.parameters
+        <= 1.01 * whole.metadata.graph.parameters
+    )
     assert told is not None
     assert told.runtime.startswith("ai-edge-litert 2.")
     share = got.model.stat().st_size / whole.model.stat().st_size

@@ -9,6 +9,7 @@ import msgspec
 from contracts.events.export import ExportRequestedV1
 from contracts.keys import PACKAGED_MODELS
 from contracts.model_package import (
+    GraphSummary,
     ModelClass,
     ModelInfo,
     ModelMetadata,
@@ -17,6 +18,7 @@ from contracts.model_package import (
     Provenance,
     Sizes,
 )
+from export_worker import registry
 from export_worker.loaded import Artefact, Loaded, Work
 
 
@@ -69,8 +71,18 @@ def metadata(
             )
         ),
         "performance": msgspec.to_builtins(performance),
+        "graph": msgspec.to_builtins(graph(artefact)),
     }
     return msgspec.convert({**draft, **measured}, ModelMetadata)
+
+
+def graph(artefact: Artefact) -> GraphSummary | None:
+    """The artefact's operators, counted in its own file; None for a format that cannot be read without its device."""
+    entry = registry.GRAPHS.get(artefact.export_format)
+    if entry is None:
+        return None
+    summary: GraphSummary = registry.resolve(entry)(artefact.path)
+    return summary
 
 
 def hardware() -> str:

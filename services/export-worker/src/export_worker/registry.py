@@ -41,6 +41,15 @@ LAYERS: dict[ExportFormat, str] = {
 }
 """Runtimes that can show what a single layer of an artefact computes."""
 
+GRAPHS: dict[ExportFormat, str] = {
+    ExportFormat.ONNX: "export_worker.graphs.onnx:summarise",
+    ExportFormat.TORCHSCRIPT: "export_worker.graphs.torchscript:summarise",
+    ExportFormat.COREML: "export_worker.graphs.coreml:summarise",
+    ExportFormat.TFLITE: "export_worker.graphs.tflite:summarise",
+    ExportFormat.OPENVINO: "export_worker.graphs.openvino:summarise",
+}
+"""Formats whose operators can be counted; an engine of TensorRT tells of its layers to the GPU that it was built for, and there by name alone."""
+
 BEGIN = "export_worker.loaded:begin"
 VERIFIER = "export_worker.parity.verify:verify"
 FORECASTER = "export_worker.forecast.foresee:foresee"
