@@ -14,7 +14,7 @@ class Refused(Exception):
 
 
 class Probe:
-    """A running Probe.kt."""
+    """A running probe, such as Probe.kt."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -32,7 +32,9 @@ class Probe:
             raise Refused(answer["error"])
         return answer["answer"]
 
-    def close(self) -> None:
+    def close(self) -> int:
+        """Its exit code."""
         self._process.stdin.close()
-        self._process.wait(60)
+        code = self._process.wait(60)
         self._process.stdout.close()
+        return code

@@ -30,7 +30,7 @@ PROGRAMS = ("verify", "example")
 _COMMON = "common.cmake"
 _SAME_FOR_ALL = "add_compile_definitions(_GLIBCXX_USE_CXX11_ABI=1)\n"
 """OpenVINO's project files add this one: given to all, it makes nothing to be compiled anew."""
-_OPTIONS = (
+OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DCMAKE_UNITY_BUILD=ON",
     "-DCMAKE_UNITY_BUILD_BATCH_SIZE=0",
@@ -38,6 +38,7 @@ _OPTIONS = (
     "-DMODELPORT_WARNINGS_AS_ERRORS=ON",
     "-DMODELPORT_PACKAGE:STRING=.",
 )
+"""For CMake: one unit a program, warnings as errors, libraries beside the program."""
 
 
 class Cpp(Struct, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ def build(backend: str, cache: Path) -> Cpp:
 def _make(cmake: str, tree: Path, root: Path, backend: str, runtime: Runtime, folder: Path) -> None:
     with _tree(tree, root):
         options = [
-            *_OPTIONS,
+            *OPTIONS,
             f"-DCMAKE_PROJECT_INCLUDE={tree / _COMMON}",
             f"-DMODELPORT_BACKEND={backend}",
             *runtime.options,
@@ -104,6 +105,11 @@ def _make(cmake: str, tree: Path, root: Path, backend: str, runtime: Runtime, fo
         run([cmake, "--build", str(tree / "build")])
         for program in PROGRAMS:
             shutil.copy2(tree / "build" / program, folder)
+    link_names(folder, runtime)
+
+
+def link_names(folder: Path, runtime: Runtime) -> None:
+    """Names beside the programs under which they ask for their libraries."""
     (folder / "lib").mkdir()
     for soname, library in runtime.sonames:
         (folder / "lib" / soname).symlink_to(library)

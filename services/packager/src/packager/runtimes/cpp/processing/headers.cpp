@@ -85,6 +85,16 @@ double coefficients(View frame) {
     return 2.0 * samples / (widest * highest);
 }
 
+/// Releases of stb_image before 2.28 write beyond their tables for more codes than there are.
+void check_huffman(View tables) {
+    for (std::size_t at = 0; at < tables.size;) {
+        const View counts = tables.part(at, 17);
+        const std::uint32_t codes = std::accumulate(counts.data + 1, counts.data + 17, 0U);
+        if (codes > 256) throw unreadable("the JPEG file is damaged");
+        at += 17 + codes;
+    }
+}
+
 /// From the first scan to the end marker; inside a scan every 0xFF byte is stuffed, so that any marker ends it.
 int count_scans(View file, std::size_t at) {
     int scans = 0;
@@ -101,7 +111,11 @@ int count_scans(View file, std::size_t at) {
             throw unreadable("the JPEG file has more than " + std::to_string(MAX_SCANS) + " scans");
         }
         at += 2;
-        if (!is_standalone(marker)) at += file.big16(at);
+        if (is_standalone(marker)) continue;
+        const std::size_t length = file.big16(at);
+        if (length < 2) throw unreadable("the JPEG file is damaged");
+        if (marker == 0xC4) check_huffman(file.part(at + 2, length - 2));
+        at += length;
     }
     throw unreadable("the JPEG file has too many segments");
 }
@@ -131,6 +145,8 @@ Header jpeg(View file) {
             header.width = static_cast<Index>(body.big16(3));
             kept = coefficients(body);
             is_kept = is_progressive(marker);
+        } else if (marker == 0xC4) {
+            check_huffman(body);
         } else if (marker == 0xE1 && body.begins("Exif\0\0", EXIF_BEGIN)) {
             header.orientation = exif_orientation(body.part(EXIF_BEGIN, body.size - EXIF_BEGIN));
         }

@@ -13,6 +13,7 @@ namespace modelport {
 namespace {
 
 const Json NOTHING;
+const Json NO_MEMBERS = Json::object();
 
 /// What a message shows of a value; long or odd ones are cut and escaped.
 std::string shown(const Json& value) {
@@ -76,7 +77,9 @@ std::vector<Section> Section::sections(const std::string& name) const {
     const Json& value = get(name);
     if (!value.is_array()) throw MetadataError(field(name), "must be a list");
     std::vector<Section> made;
-    for (const Json& entry : value) made.emplace_back(entry, field(name) + "[" + std::to_string(made.size()) + "]");
+    for (const Json& entry : value) {
+        made.emplace_back(entry.is_object() ? entry : NO_MEMBERS, field(name) + "[" + std::to_string(made.size()) + "]");
+    }
     return made;
 }
 
@@ -95,6 +98,17 @@ std::string Section::one_of(const std::string& name, const std::vector<std::stri
     for (const std::string& choice : known) {
         if (value.is_string() && value.get_ref<const std::string&>() == choice) return choice;
         choices += (choices.empty() ? "" : ", ") + choice;
+    }
+    throw MetadataError(field(name), shown(value) + " is unknown; known: " + choices);
+}
+
+Index Section::one_of(const std::string& name, const std::vector<Index>& known) const {
+    const Json& value = get(name);
+    if (value.is_null()) throw MetadataError(field(name), "is missing");
+    std::string choices;
+    for (const Index choice : known) {
+        if (value.is_number_integer() && value == choice) return choice;
+        choices += (choices.empty() ? "" : ", ") + std::to_string(choice);
     }
     throw MetadataError(field(name), shown(value) + " is unknown; known: " + choices);
 }

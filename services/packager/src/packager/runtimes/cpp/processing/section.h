@@ -28,11 +28,12 @@ public:
     std::vector<std::string> names() const;
 
     Section section(const std::string& name) const;
-    /// A list's entries, each an object.
+    /// A list's entries; one that is no object lacks every member.
     std::vector<Section> sections(const std::string& name) const;
     std::string text(const std::string& name) const;
     std::string one_of(const std::string& name, const std::vector<std::string>& known,
                        const std::optional<std::string>& missing = std::nullopt) const;
+    Index one_of(const std::string& name, const std::vector<Index>& known) const;
     bool flag(const std::string& name, bool missing) const;
     double number(const std::string& name, std::optional<double> missing, double low = -1e30, double high = 1e30) const;
     Index integer(const std::string& name, std::optional<Index> missing, Index low, Index high = Index{1} << 31) const;

@@ -36,12 +36,7 @@ std::optional<KeypointShape> read_keypoint_shape(const Section& part) {
 
 }  // namespace
 
-void check_version(const Section& root) {
-    const Index version = root.integer("schema_version", std::nullopt, 0);
-    if (version != SCHEMA_VERSION) {
-        throw MetadataError("schema_version", std::to_string(version) + " is unknown; known: " + std::to_string(SCHEMA_VERSION));
-    }
-}
+void check_version(const Section& root) { root.one_of("schema_version", std::vector<Index>{SCHEMA_VERSION}); }
 
 Resize read_resize(const Section& pre) {
     const Section part = pre.section("resize");
