@@ -11,6 +11,9 @@ from embedded import signing
 from embedded.ports import Ports
 from embedded.program import Program, answers
 from embedded.secrets import Secrets
+from packager.environments import FOLDER
+from packager.programs import LIST
+from packager.toolchains.downloads import default_cache
 from servicekit.servers import LOOPBACK
 
 USER, DATABASE, BUCKET, REGION = "modelport", "modelport", "vision-platform", "us-east-1"
@@ -34,7 +37,7 @@ class Service(msgspec.Struct, frozen=True):
 SERVICES: Mapping[str, Service] = {
     "gateway": Service("gateway", ("bus", "postgres", "s3", "pepper", "admin", "traces", "proxy", "public keys")),
     "export-worker": Service("export_worker", ("bus", "s3", "work")),
-    "packager": Service("packager", ("bus", "s3", "work", "signing")),
+    "packager": Service("packager", ("bus", "s3", "work", "signing", "verifiers")),
     "deployer": Service("deployer", ("bus", "s3", "triton", "proxy", "work")),
     "inference-proxy": Service("inference_proxy", ("bus", "postgres", "pepper", "triton", "proxy")),
 }
@@ -118,6 +121,10 @@ def _groups(user: str, ports: Ports, secrets: Secrets, home: Path, work: Path) -
         "proxy": {"MODELPORT_PROXY_PUBLIC_URL": url(ports.inference_proxy)},
         "traces": {"MODELPORT_TRACES_URL": url(ports.traces)},
         "work": {"MODELPORT_WORK_DIR": str(work)},
+        "verifiers": {
+            "MODELPORT_RUNTIMES_DIR": str(Path(sys.prefix).parent / FOLDER),
+            "MODELPORT_VERIFIERS_FILE": str(default_cache() / LIST),
+        },
         "signing": {"MODELPORT_SIGNING_KEY_FILE": str(private)},
         "public keys": {"MODELPORT_SIGNING_PUBLIC_KEYS_FILE": str(public)},
     }

@@ -133,6 +133,11 @@ ERRORS: dict[str, Kind] = {
     ),
     "lease_lost": Kind(409, "Another worker took over", "Nothing to do: the other attempt goes on."),
     "packaging_failed": Kind(500, "Packaging failed", "Try again; if it stays, report the trace id."),
+    "wrapper_disagrees": Kind(
+        422,
+        "The package does not reproduce its golden vectors",
+        "Nothing was delivered. The message names the first check that fails and what probably causes it; export the model again.",
+    ),
     "deployment_failed": Kind(
         422, "The model could not be served", "Read the deployment's history for the server's reason."
     ),

@@ -1,5 +1,6 @@
 """Wires the packager: bus, storage, what is wanted no more, the consumers of exported models and of deployments, health."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -9,7 +10,7 @@ from contracts.errors import Permanent
 from contracts.events import DeploymentRequestedV1, ExportCancelledV1, ModelExportedV1
 from contracts.subjects import deployment_lease, package_lease
 from contracts.vocabulary import DeploymentType
-from packager import signing
+from packager import gates, signing
 from packager.cancellations import Cancellations
 from packager.deployments import Deployments
 from packager.reactions import Reactions
@@ -55,8 +56,15 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         for follower in followers:
             await follower.caught_up()
 
+        gate = await asyncio.to_thread(gates.build, settings)
         reactions = Reactions(
-            bus, store, cancellations, home.path, model_max_bytes=settings.model_max_bytes, signer=signer
+            bus,
+            store,
+            cancellations,
+            home.path,
+            model_max_bytes=settings.model_max_bytes,
+            signer=signer,
+            gate=gate,
         )
         deployments = Deployments(
             bus,
@@ -65,6 +73,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
             home.path,
             model_max_bytes=settings.model_max_bytes,
             base_image=settings.container_base_image,
+            signer=signer,
         )
         for consumer in (_exports(bus, settings, reactions), _deployments(bus, settings, deployments)):
             await consumer.start()

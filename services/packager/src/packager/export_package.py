@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from contracts import keys, labels
 from contracts.errors import Permanent
@@ -13,6 +13,7 @@ from contracts.events import ModelExportedV1
 from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
 from packager import archive, artefact_names, metadata, models, provenance, readme, wrappers
+from packager.proofs import Gate
 from packager.signing import Signer
 from servicekit.objects import ObjectStore
 
@@ -26,6 +27,14 @@ class Sources(Struct, frozen=True, kw_only=True):
 
     members: dict[str, Path]
     log: Path
+
+
+class _Staged(Struct, frozen=True, kw_only=True):
+    """The files of a package but for those that tell of it, and the metadata so far."""
+
+    metadata: ModelMetadata
+    members: dict[str, Path]
+    beside: dict[str, Path]
 
 
 class Package(Struct, frozen=True, kw_only=True):
@@ -72,16 +81,24 @@ async def assemble(
     *,
     max_bytes: int = models.MAX_BYTES,
     signer: Signer | None = None,
+    gate: Gate | None = None,
 ) -> Package:
-    """Write README, wrappers, metadata and provenance beside the artefacts and zip all of it; unsigned without a signer.
+    """Write wrappers, README, metadata and provenance beside the artefacts and zip all of it; unsigned without a signer.
 
-    A model that is stored as a zip lies in the package as its files, of at most `max_bytes`, and stays a zip beside it.
+    A model that is stored as a zip lies in the package as its files, of at most `max_bytes`, and stays a zip beside it. What `gate`
+    proves is proven on the very files that are zipped then; README, metadata and provenance come after it, because they tell of it.
     """
     named = provenance.named(model, signer)
-    return await asyncio.to_thread(_assemble, named, sources, folder, max_bytes, signer)
+    staged = await asyncio.to_thread(_stage, named, sources, folder, max_bytes)
+    proven = staged.metadata
+    if gate is not None:
+        statuses = await gate.prove(proven, staged.members, folder)
+        proven = structs.replace(proven, wrapper_proofs=statuses)
+    return await asyncio.to_thread(_finish, proven, staged, folder, signer)
 
 
-def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: int, signer: Signer | None) -> Package:
+def _stage(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: int) -> _Staged:
+    """Every file that is run or read when the model is used, and the metadata of these."""
     members, beside = dict(sources.members), {keys.LOG: sources.log}
     stored = keys.MODEL_FILES[model.model_info.export_format]
     if model.model_info.export_format in models.ZIPPED:
@@ -89,7 +106,6 @@ def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: i
         members |= models.unpack(model.model_info.export_format, beside[stored], folder / "model", max_bytes)
     artefact_names.check(model, members)
     texts = {
-        "README.md": readme.render(model).encode(),
         "NOTICE.txt": readme.notice().encode(),
         f"{wrappers.PYTHON}/requirements.txt": wrappers.requirements(model).encode(),
         keys.LABELS: labels.as_text({each.id: each.name for each in model.classes}).encode(),
@@ -97,11 +113,18 @@ def _assemble(model: ModelMetadata, sources: Sources, folder: Path, max_bytes: i
     }
     members |= archive.written(folder / "package", texts)
     finished = metadata.complete(model, wrappers.entry_points(members), members)
+    return _Staged(metadata=finished, members=members, beside=beside)
+
+
+def _finish(model: ModelMetadata, staged: _Staged, folder: Path, signer: Signer | None) -> Package:
+    """What tells of the package, and the zip."""
+    members = staged.members | archive.written(folder / "package", {"README.md": readme.render(model).encode()})
+    finished = metadata.complete(model, model.runtime_wrappers, members, known=staged.metadata.files)
     members |= archive.written(folder / "package", {keys.METADATA: metadata.encode(finished)})
     members = provenance.seal(members, finished, folder / "package", signer)
     target = folder / keys.PACKAGE
     archive.write(target, members)
-    return Package(metadata=finished, members=members, zip=target, beside=beside)
+    return Package(metadata=finished, members=members, zip=target, beside=staged.beside)
 
 
 async def upload(store: ObjectStore, job_id: UUID, package: Package, prove: Callable[[], Awaitable[None]]) -> Stored:

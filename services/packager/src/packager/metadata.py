@@ -1,7 +1,7 @@
 """Completes metadata.json with what the packager knows, and refuses what its own runtime could not execute."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,12 +13,19 @@ from processing.errors import ProcessingError
 from processing.pipeline import Pipeline
 
 
-def complete(metadata: ModelMetadata, wrappers: Mapping[str, str], members: Mapping[str, Path]) -> ModelMetadata:
+def complete(
+    metadata: ModelMetadata,
+    wrappers: Mapping[str, str],
+    members: Mapping[str, Path],
+    known: Sequence[FileDigest] = (),
+) -> ModelMetadata:
     """The metadata with `runtime_wrappers` and the digest of every other file; valid against its schema.
 
+    `known` are digests of members that were taken before and have not changed since.
     Raises Permanent `packaging_failed` where the shipped pre- and post-processing would not understand it.
     """
-    files = tuple(digest(name, members[name]) for name in sorted(members))
+    taken = {file.path: file for file in known}
+    files = tuple(taken.get(name) or digest(name, members[name]) for name in sorted(members))
     finished = msgspec.structs.replace(metadata, runtime_wrappers=dict(wrappers), files=files)
     if finished.model_file != keys.PACKAGED_MODELS[finished.model_info.export_format]:
         raise Permanent("packaging_failed", f"metadata.json names the model {finished.model_file!r}")

@@ -11,10 +11,11 @@ from contracts import keys
 from contracts.envelope import EventMeta
 from contracts.errors import ErrorInfo, Permanent
 from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1, PackageBuiltV1
-from contracts.vocabulary import ExportStage
+from contracts.vocabulary import ExportFormat, ExportStage
 from packager import export_package
 from packager.cancellations import Cancellations
 from packager.export_package import Sources
+from packager.proofs import Gate
 from packager.signing import Signer
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
@@ -42,6 +43,7 @@ class Reactions:
         *,
         model_max_bytes: int,
         signer: Signer | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -49,6 +51,7 @@ class Reactions:
         self._work_dir = work_dir
         self._model_max_bytes = model_max_bytes
         self._signer = signer
+        self._gate = gate
 
     async def on_model_exported(self, event: ModelExportedV1, _meta: EventMeta, lease: Lease) -> None:
         """Build and state; a cancelled job is dropped. Raises Permanent for an artefact that cannot be packaged."""
@@ -110,7 +113,12 @@ class Reactions:
             sources = await self._fetch(event, folder)
         with span("assemble package"):
             package = await export_package.assemble(
-                event.metadata, sources, folder, max_bytes=self._model_max_bytes, signer=self._signer
+                event.metadata,
+                sources,
+                folder,
+                max_bytes=self._model_max_bytes,
+                signer=self._signer,
+                gate=self._gate,
             )
         with span("upload package", files=len(package.members)):
             return await export_package.upload(self._store, event.job_id, package, lease.heartbeat)
@@ -127,7 +135,12 @@ class Reactions:
             attempt=event.attempt,
             stage=ExportStage.PACKAGE,
             percent=PERCENT,
-            message="Building the package",
+            message=self._said(event.export_format),
             worker_id=self._bus.service,
         )
         await self._bus.publish(fact, subject_id=event.job_id, sequence=f"{event.attempt}/package")
+
+    def _said(self, export_format: ExportFormat) -> str:
+        """What is done now, for people."""
+        languages = self._gate.languages(export_format) if self._gate else ""
+        return f"Building the package and verifying it in {languages}" if languages else "Building the package"

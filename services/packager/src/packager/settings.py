@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -15,6 +15,9 @@ class Settings(BusSettings, S3Settings, HttpSettings, frozen=True, kw_only=True)
 
     `container_base_image` is what images of container packages start from where a request names nothing else.
     `signing_key_file` is a PEM with the private key that signs packages; without one they are unsigned and say so.
+    `runtimes_dir` holds the clean environments in which packages are verified, `verifiers_file` lists programs that verify them in other
+    languages (`python -m packager.programs`); one `verify` may take `verify_memory_mib` and `verify_timeout_s`. It runs in a sandbox
+    unless `sandbox` is off; without one, models that are programs are run only where `unsandboxed_checkpoints` is accept.
     A packager that is silent for `ack_wait_s` counts as dead, and its jobs are done by another.
     """
 
@@ -23,4 +26,10 @@ class Settings(BusSettings, S3Settings, HttpSettings, frozen=True, kw_only=True)
     model_max_bytes: Annotated[int, Meta(gt=0)] = 16 << 30
     container_base_image: ImageReference = "nvcr.io/nvidia/tritonserver:26.06-py3"
     signing_key_file: str = ""
+    runtimes_dir: str = ""
+    verifiers_file: str = ""
+    verify_memory_mib: Annotated[int, Meta(ge=256)] = 6144
+    verify_timeout_s: Annotated[int, Meta(ge=1)] = 600
+    sandbox: Literal["auto", "off"] = "auto"
+    unsandboxed_checkpoints: Literal["refuse", "accept"] = "refuse"
     ack_wait_s: Annotated[float, Meta(ge=1)] = 30.0
