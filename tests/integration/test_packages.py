@@ -33,7 +33,9 @@ def fetched(owner, deployment, folder):
         archive.extractall(folder / "package")
         names = {name for name in archive.namelist() if not name.endswith("/")}
     metadata = msgspec.json.decode((folder / "package" / "metadata.json").read_bytes(), type=ModelMetadata)
-    assert {file.path for file in metadata.files} == names - {"metadata.json"}
+    provenance = {name for name in names if name.startswith("provenance/")}
+    assert provenance
+    assert {file.path for file in metadata.files} == names - provenance - {"metadata.json"}
     for file in metadata.files:
         found = (folder / "package" / file.path).read_bytes()
         assert hashlib.sha256(found).hexdigest() == file.sha256, file.path

@@ -26,6 +26,7 @@ from contracts.errors import Permanent
 from contracts.vocabulary import ExportFormat
 from packager import container_package, export_package, sample_request
 from packager.export_package import Package
+from packager.provenance import MADE_HERE
 from packager.settings import Settings
 from processing import goldens
 from processing.pipeline import Pipeline
@@ -46,6 +47,8 @@ FILES = {
     "labels.txt",
     "metadata.json",
     "model.onnx",
+    "provenance/sbom.cdx.json",
+    "provenance/statement.intoto.json",
 }
 
 
@@ -84,7 +87,7 @@ def test_metadata_lists_the_files_of_this_package_and_languages_that_it_brings(
 ) -> None:
     made = build(package, tmp_path / "made")
     metadata = msgspec.json.decode(made.read(keys.METADATA), type=mp.ModelMetadata)
-    assert {file.path for file in metadata.files} == set(made.namelist()) - {keys.METADATA}
+    assert {file.path for file in metadata.files} == set(made.namelist()) - {keys.METADATA} - MADE_HERE
     for file in metadata.files:
         assert file.sha256 == hashlib.sha256(made.read(file.path)).hexdigest()
     assert set(metadata.runtime_wrappers) == {"python"}

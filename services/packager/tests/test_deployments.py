@@ -32,6 +32,7 @@ from contracts.subjects import base_subject
 from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, TargetPlatform, Tier
 from packager import export_package
 from packager.app import DEPLOYMENTS, run_app
+from packager.provenance import MADE_HERE
 from packager.settings import Settings
 from servicekit.servers import free_ports
 from servicekit.testing import eventually
@@ -136,7 +137,7 @@ async def test_a_wish_becomes_a_package_whose_every_file_is_listed(
     with zipfile.ZipFile(io.BytesIO(stored)) as archive:
         names = set(archive.namelist())
         described = msgspec.json.decode(archive.read(keys.METADATA), type=ModelMetadata)
-        assert {file.path for file in described.files} == names - {keys.METADATA}
+        assert {file.path for file in described.files} == names - {keys.METADATA} - MADE_HERE
         for file in described.files:
             assert hashlib.sha256(archive.read(file.path)).hexdigest() == file.sha256
         assert archive.read("model.onnx") == artefact.files["model.onnx"].read_bytes()

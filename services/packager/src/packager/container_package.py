@@ -15,8 +15,9 @@ from contracts.deployment import ContainerConfig, PlatformEndpointConfig
 from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import WrapperLanguage
-from packager import archive, markdown, metadata, readme, sample_request, wrappers
+from packager import archive, markdown, metadata, provenance, readme, sample_request, wrappers
 from packager.sample_request import SampleRequest
+from packager.signing import Signer
 
 NAME = "container-package.zip"
 MODEL = "model"
@@ -36,7 +37,13 @@ _SLUG_CHARS = 64
 
 
 def build(
-    model: ModelMetadata, members: Mapping[str, Path], config: ContainerConfig, folder: Path, *, base_image: str
+    model: ModelMetadata,
+    members: Mapping[str, Path],
+    config: ContainerConfig,
+    folder: Path,
+    *,
+    base_image: str,
+    signer: Signer | None = None,
 ) -> Path:
     """Write the package of one container below `folder`; where its zip lies.
 
@@ -52,13 +59,18 @@ def build(
         kind="KIND_AUTO",
     )
     request = sample_request.build(model, _goldens(members))
-    texts = _texts(model, request, image_reference(model, config), config.base_image or base_image)
+    base = config.base_image or base_image
+    made = provenance.named(_in_python(model), signer)
+    texts = _texts(made, request, image_reference(model, config), base)
     texts |= {"config.pbtxt": served.to_pbtxt().encode(), request.file: request.body}
     kept = _kept(model, members) | archive.written(folder / "container", texts)
-    described = metadata.complete(_in_python(model), wrappers.entry_points(kept), kept)
+    described = metadata.complete(made, wrappers.entry_points(kept), kept)
     kept |= archive.written(folder / "container", {keys.METADATA: metadata.encode(described)})
+    asked = msgspec.to_builtins(config) | {"base_image": base}
+    kind = provenance.CONTAINER
+    sealed = provenance.seal(kept, described, folder / "container", signer, kind=kind, configuration=asked)
     target = folder / NAME
-    archive.write(target, kept)
+    archive.write(target, sealed)
     return target
 
 
@@ -117,6 +129,7 @@ def _given(model: ModelMetadata, request: SampleRequest, image: str, base_image:
         "first_output": markdown.escape(first),
         "answer": _beginning(first, model, request),
         "meaning": readme.result(model),
+        "signature": readme.signature(model),
         "batching": _batching(model),
     }
 

@@ -21,6 +21,7 @@ from contracts.events import (
 from contracts.keys import ObjectRef
 from contracts.vocabulary import DeploymentStage, DesiredState, ExportStage
 from packager import container_package, edge_package, exported
+from packager.signing import Signer
 from packager.wishes import Wishes
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
@@ -45,7 +46,15 @@ class Deployments:
     """
 
     def __init__(
-        self, bus: Bus, store: ObjectStore, wishes: Wishes, work_dir: Path, *, model_max_bytes: int, base_image: str
+        self,
+        bus: Bus,
+        store: ObjectStore,
+        wishes: Wishes,
+        work_dir: Path,
+        *,
+        model_max_bytes: int,
+        base_image: str,
+        signer: Signer | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -53,6 +62,7 @@ class Deployments:
         self._work_dir = work_dir
         self._model_max_bytes = model_max_bytes
         self._base_image = base_image
+        self._signer = signer
 
     async def on_requested(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> None:
         """Build or remove, and state it; what was overtaken is dropped. Raises Permanent for what cannot be packaged."""
@@ -138,12 +148,13 @@ class Deployments:
         await self._bus.publish(fact, subject_id=request.deployment_id, sequence=sequence)
 
     def _build(self, request: DeploymentRequestedV1, members: Mapping[str, Path], folder: Path) -> Path:
+        model, signer = request.metadata, self._signer
         match request.config:
             case EdgePackageConfig():
-                return edge_package.build(request.metadata, members, request.config, folder)
+                return edge_package.build(model, members, request.config, folder, signer=signer)
             case ContainerConfig():
-                image = self._base_image
-                return container_package.build(request.metadata, members, request.config, folder, base_image=image)
+                base = self._base_image
+                return container_package.build(model, members, request.config, folder, base_image=base, signer=signer)
             case _:
                 sentence = f"{request.deployment_type} has a config of another type"
                 raise Permanent("packaging_failed", sentence)

@@ -14,7 +14,8 @@ from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import TargetPlatform, WrapperLanguage
 from contracts.wrappers import LANGUAGES, PLATFORM_LANGUAGES
-from packager import archive, markdown, metadata, readme
+from packager import archive, markdown, metadata, provenance, readme
+from packager.signing import Signer
 
 NAME = "edge-package.zip"
 RUNTIMES = "runtimes/"
@@ -35,7 +36,14 @@ DEVICES: dict[TargetPlatform, str] = {
 }
 
 
-def build(model: ModelMetadata, members: Mapping[str, Path], config: EdgePackageConfig, folder: Path) -> Path:
+def build(
+    model: ModelMetadata,
+    members: Mapping[str, Path],
+    config: EdgePackageConfig,
+    folder: Path,
+    *,
+    signer: Signer | None = None,
+) -> Path:
     """Write the package for one kind of device below `folder`; where its zip lies.
 
     `members` are the files of the export package by their path in it. Raises Permanent `packaging_failed` for an export package
@@ -46,15 +54,19 @@ def build(model: ModelMetadata, members: Mapping[str, Path], config: EdgePackage
     if not any(name == model.model_file or name.startswith(f"{model.model_file}/") for name in kept):
         raise Permanent("packaging_failed", f"the export has no {model.model_file}", hint="Export the model again.")
     texts = sample_files(platform) if config.includes_sample_code else {}
-    made = _with_languages(model, platform)
+    made = provenance.named(_with_languages(model, platform), signer)
+    _require_native(made, platform)
     texts |= {"README.md": _readme(made, config, has_samples=bool(texts)).encode()}
     if keys.LABELS not in kept:
         texts |= {keys.LABELS: labels.as_text({one.id: one.name for one in model.classes}).encode()}
     kept |= archive.written(folder / "edge", texts)
     described = metadata.complete(made, made.runtime_wrappers, kept)
     kept |= archive.written(folder / "edge", {keys.METADATA: metadata.encode(described)})
+    asked = msgspec.to_builtins(config)
+    kind = provenance.EDGE_PACKAGE
+    sealed = provenance.seal(kept, described, folder / "edge", signer, kind=kind, configuration=asked)
     target = folder / NAME
-    archive.write(target, kept)
+    archive.write(target, sealed)
     return target
 
 
@@ -83,6 +95,17 @@ def _with_languages(model: ModelMetadata, platform: TargetPlatform) -> ModelMeta
     return msgspec.structs.replace(model, runtime_wrappers=first, wrapper_proofs=proofs)
 
 
+def _require_native(model: ModelMetadata, platform: TargetPlatform) -> None:
+    """Whether the export brings a wrapper in the device's own language."""
+    runs = LANGUAGES[model.model_info.export_format]
+    native = next(language for language in PLATFORM_LANGUAGES[platform] if language in runs)
+    if native not in model.runtime_wrappers:
+        sentence = f"the export brings no {_TITLES[native]} wrapper, which {DEVICES[platform]} needs"
+        raise Permanent(
+            "packaging_failed", sentence, hint="Export the model again: packages of this release bring one."
+        )
+
+
 def _readme(model: ModelMetadata, config: EdgePackageConfig, *, has_samples: bool) -> str:
     info, platform = model.model_info, config.target_platform
     return Template(_template("README.md")).substitute(
@@ -99,6 +122,7 @@ def _readme(model: ModelMetadata, config: EdgePackageConfig, *, has_samples: boo
         wrappers="\n".join(_wrappers(model, platform)),
         result=readme.result(model),
         model_file=model.model_file,
+        signature=readme.signature(model),
         samples=f"| `{SAMPLES}` | a sample app |\n" if has_samples else "",
     )
 

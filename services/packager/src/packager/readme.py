@@ -112,7 +112,7 @@ def render(metadata: ModelMetadata) -> str:
         speed=readme_figures.speed(metadata.performance),
         checkpoint=metadata.provenance.checkpoint_sha256,
         options=code_block(msgspec.to_builtins(metadata.provenance.export_options)),
-        signature=_signature(metadata),
+        signature=signature(metadata),
         toolchain=table(("tool", "release"), sorted(metadata.provenance.toolchain.items())),
     )
 
@@ -132,7 +132,7 @@ def _route(metadata: ModelMetadata) -> str:
     return f"Route: {told}. Parts of the model were rewritten for it, with the same answers: {rewrites}."
 
 
-def _signature(metadata: ModelMetadata) -> str:
+def signature(metadata: ModelMetadata) -> str:
     """Whether the package is signed and by which key, and how that is checked."""
     key_id = metadata.provenance.signing_key_id
     if not key_id:
