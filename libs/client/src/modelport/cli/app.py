@@ -1,6 +1,6 @@
 """The `modelport` command: its options, its commands, its exit codes.
 
-0 done; 1 the job failed or the server said no; 2 the command line is wrong; 3 the server cannot be reached;
+0 done; 1 the job failed or the server said no; 2 the command line is wrong, or `diff` cannot read what to compare; 3 the server cannot be reached;
 4 nothing is wrong, but not everything could be checked (`verify`).
 """
 
@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 
 from modelport import config
-from modelport.cli import dead_letters, deployments, exports, packages, reports, training, users
+from modelport.cli import dead_letters, deployments, diff, exports, packages, reports, training, users
 from modelport.cli.safe import Shown
 from modelport.errors import ApiError, ClientError, UnreachableError
+from modelport.packages.errors import IncomparableError
 
 OK, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -35,7 +36,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_root)
-    for part in (exports, reports, deployments, packages):
+    for part in (exports, reports, deployments, packages, diff):
         part.add_commands(app)
     app.add_typer(training.build_app(), name="train")
     app.add_typer(users.build_app(), name="users")
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _exit_code(error: ClientError) -> int:
     if isinstance(error, UnreachableError):
         return UNREACHABLE
-    return USAGE if isinstance(error, config.ConfigError) else REFUSED
+    return USAGE if isinstance(error, config.ConfigError | IncomparableError) else REFUSED
 
 
 def _explain(error: ClientError) -> None:
