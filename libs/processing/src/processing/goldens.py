@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,11 @@ _DTYPES = {
     "F64": "float64",
 }
 
+BLOCK = 1 << 16
+"""Values that are drawn at once: few enough for a processor's own memory."""
+
 Array = NDArray[Any]
+Words = NDArray[np.uint32]
 Arrays = Mapping[str, Array]
 
 
@@ -43,29 +47,47 @@ def draw(pattern: str, height: int, width: int, seed: int) -> NDArray[np.uint8]:
     """
     if pattern not in PATTERNS:
         raise GoldenError(f"pattern {pattern!r} is unknown; known: {', '.join(PATTERNS)}")
+    chosen = PATTERNS[pattern]
     y, x, c = (np.arange(count, dtype=np.uint32) for count in (height, width, 3))
-    return PATTERNS[pattern](y[:, None, None], x[None, :, None], c, np.uint32(seed))
+    line = (x[:, None] * chosen.x + c * chosen.c).ravel() + np.uint32(seed * int(chosen.seed) & 0xFFFFFFFF)
+    drawn = np.empty((height, line.size), np.uint8)
+    rows = max(1, BLOCK // line.size)
+    for top in range(0, height, rows):
+        part = y[top : top + rows, None] * chosen.y + line
+        drawn[top : top + rows] = chosen.byte(part)
+    return drawn.reshape(height, width, 3)
 
 
-def _noise(y: Array, x: Array, c: Array, seed: np.uint32) -> NDArray[np.uint8]:
-    with np.errstate(over="ignore"):
-        start = c * np.uint32(0xC2B2AE3D) + seed * np.uint32(0x27D4EB2F)
-        v = y * np.uint32(0x9E3779B1) + x * np.uint32(0x85EBCA77) + start
-        v ^= v >> np.uint32(15)
-        v *= np.uint32(0x2C1B3C6D)
-        v ^= v >> np.uint32(12)
-    return (v >> np.uint32(24)).astype(np.uint8)
+def _noise(v: Words) -> Array:
+    v ^= v >> np.uint32(15)
+    v *= np.uint32(0x2C1B3C6D)
+    v ^= v >> np.uint32(12)
+    v >>= np.uint32(24)
+    return v
 
 
-def _ramp(y: Array, x: Array, c: Array, seed: np.uint32) -> NDArray[np.uint8]:
-    with np.errstate(over="ignore"):
-        total: Array = np.uint32(3) * y + np.uint32(2) * x + np.uint32(85) * c + np.uint32(37) * seed
-    turn = total & np.uint32(511)
-    byte: NDArray[np.uint8] = np.minimum(turn, np.uint32(511) - turn).astype(np.uint8)
+def _ramp(total: Words) -> Array:
+    turn = total.astype(np.uint16) & np.uint16(511)
+    byte: Array = np.minimum(turn, np.uint16(511) - turn)
     return byte
 
 
-PATTERNS = {"noise": _noise, "ramp": _ramp}
+class Pattern(NamedTuple):
+    """What row, column, channel and seed are multiplied with, and what makes a byte of their sum, in which it may be written."""
+
+    y: np.uint32
+    x: np.uint32
+    c: np.uint32
+    seed: np.uint32
+    byte: Callable[[Words], Array]
+
+
+PATTERNS = {
+    "noise": Pattern(
+        np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE3D), np.uint32(0x27D4EB2F), _noise
+    ),
+    "ramp": Pattern(np.uint32(3), np.uint32(2), np.uint32(85), np.uint32(37), _ramp),
+}
 
 
 def fingerprint(tensor: Array) -> dict[str, Any]:
