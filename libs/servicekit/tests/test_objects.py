@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -70,32 +69,6 @@ async def test_files_of_every_size(object_store: ObjectStore, s3_prefix: str, tm
 
 
 @pytest.mark.integration
-async def test_a_large_upload_holds_a_bounded_part_of_the_file(
-    object_store: ObjectStore, s3_prefix: str, tmp_path: Path
-) -> None:
-    source = tmp_path / "large"
-    with source.open("wb") as file:
-        file.truncate(200 * MIB)
-    await object_store.put_bytes(s3_prefix + "warm", b"x" * MIB)
-    before, peak, ended = _rss(), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not ended.wait(0.02):
-            peak = max(peak, _rss())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        await object_store.put_file(s3_prefix + "large", source)
-        await object_store.get_file(s3_prefix + "large", tmp_path / "back", max_bytes=200 * MIB)
-    finally:
-        ended.set()
-        watcher.join()
-    assert peak - before < 110 * MIB
-
-
-@pytest.mark.integration
 async def test_too_large_and_wrong_digests_leave_no_file(
     object_store: ObjectStore, s3_prefix: str, tmp_path: Path
 ) -> None:
@@ -107,27 +80,6 @@ async def test_too_large_and_wrong_digests_leave_no_file(
     with pytest.raises(Permanent, match="SHA-256 differs"):
         await object_store.get_file(s3_prefix + "a", tmp_path / "x", max_bytes=5, sha256="0" * 64)
     assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.integration
-async def test_a_failed_upload_leaves_no_parts(
-    object_store: ObjectStore, s3_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "in"
-    source.write_bytes(b"x" * 40 * MIB)
-    real = object_store._client.upload_part
-
-    async def failing(**options: object) -> object:
-        if options["PartNumber"] == 3:
-            raise ConnectionError("cable cut")
-        return await real(**options)
-
-    monkeypatch.setattr(object_store._client, "upload_part", failing)
-    with pytest.raises(Transient):
-        await object_store.put_file(s3_prefix + "f", source)
-    left = await object_store._client.list_multipart_uploads(Bucket=object_store.bucket, Prefix=s3_prefix)
-    assert not left.get("Uploads")
-    assert not await object_store.exists(s3_prefix + "f")
 
 
 @pytest.mark.integration
@@ -261,10 +213,6 @@ def test_every_other_uri_is_refused_with_its_field(uri: str) -> None:
         uris.parse_uri(uri, "ours", field="checkpoint_path")
     assert caught.value.code == "invalid_uri"
     assert caught.value.fields[0].field == "checkpoint_path"
-
-
-def _rss() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _length(data: bytes, more: int) -> dict[str, str]:

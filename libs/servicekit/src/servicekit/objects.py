@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -18,12 +18,10 @@ import msgspec
 from contracts.errors import Permanent, Transient
 from contracts.keys import ObjectRef
 from servicekit.object_errors import in_our_words
+from servicekit.object_parts import PART_BYTES, PartSender
 from servicekit.patience import START_PATIENCE_S, patiently
 from servicekit.settings import S3Settings
-from servicekit.tasks import end
 
-PART_BYTES = 8 << 20
-PART_CONCURRENCY = 4
 SILENCE_S, COPY_SILENCE_S = 20, 300
 """How long a store may say nothing before a request is tried on another connection; it is silent while it copies."""
 QUICKLY_COPIED = 256 << 20
@@ -49,8 +47,6 @@ class PresignedUpload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ObjectInfos = list[ObjectInfo]
-_Parts = list[dict[str, Any]]
-_Tasks = list[asyncio.Task[dict[str, Any]]]
 
 
 class ObjectStore:
@@ -65,6 +61,7 @@ class ObjectStore:
         self._stack = AsyncExitStack()
         self._client: Any = None
         self._signer: Any = None
+        self._sender = PartSender()
 
     async def __aenter__(self) -> "ObjectStore":
         import aioboto3
@@ -132,7 +129,10 @@ class ObjectStore:
         return ObjectRef(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
     async def put_file(self, key: str, path: Path | str, content_type: str = "application/octet-stream") -> ObjectRef:
-        """Store a file of any size; at most 4 parts of 8 MiB are in memory. A failed upload leaves no parts behind."""
+        """Store a file of any size; at most 4 parts of 8 MiB are in memory, of all files that are being stored together.
+
+        A failed upload leaves no parts behind.
+        """
         path = Path(path)
         size = (await asyncio.to_thread(path.stat)).st_size
         if size <= PART_BYTES:
@@ -142,41 +142,12 @@ class ObjectStore:
             target = {"Bucket": self.bucket, "Key": key, "UploadId": made["UploadId"]}
             try:
                 with await asyncio.to_thread(path.open, "rb") as file:
-                    digest, parts = await self._upload_parts(target, file)
+                    digest, parts = await self._sender.send(self._client, target, file)
                 await self._client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
             except BaseException:
                 await self._client.abort_multipart_upload(**target)
                 raise
         return ObjectRef(key=key, sha256=digest, size_bytes=size)
-
-    async def _upload_parts(self, target: dict[str, str], file: BinaryIO) -> tuple[str, _Parts]:
-        digest = hashlib.sha256()
-        gate = asyncio.Semaphore(PART_CONCURRENCY)
-
-        async def send(number: int, data: bytes) -> dict[str, Any]:
-            try:
-                answer = await self._client.upload_part(**target, PartNumber=number, Body=data)
-            finally:
-                gate.release()
-            return {"PartNumber": number, "ETag": answer["ETag"]}
-
-        def take() -> bytes:
-            data = file.read(PART_BYTES)
-            digest.update(data)
-            return data
-
-        tasks: _Tasks = []
-        try:
-            while True:
-                await gate.acquire()
-                data = await asyncio.to_thread(take)
-                if not data:
-                    return digest.hexdigest(), await asyncio.gather(*tasks)
-                tasks.append(asyncio.create_task(send(len(tasks) + 1, data)))
-                if failed := next((t for t in tasks if t.done() and t.exception()), None):
-                    failed.result()
-        finally:
-            await end(*tasks)
 
     async def get_bytes(self, key: str, max_bytes: int) -> bytes:
         """The whole object; Permanent `payload_too_large` where it has more than `max_bytes`."""
