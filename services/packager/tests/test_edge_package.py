@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,8 +15,9 @@ from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import TargetPlatform, WrapperLanguage
 from contracts.wrappers import PLATFORM_LANGUAGES
-from packager import edge_package
+from packager import delivered, edge_package
 from packager.export_package import Package
+from packager.proofs import Gate
 from packager.signing import Signer
 
 replace = msgspec.structs.replace
@@ -98,6 +100,26 @@ async def test_an_export_without_its_model_is_refused(package: Package, tmp_path
     members: Mapping[str, Path] = {name: path for name, path in package.members.items() if name != "model.onnx"}
     with pytest.raises(Permanent, match=r"no model\.onnx"):
         build(replace(package, members=members), tmp_path / "made", TargetPlatform.LINUX)
+
+
+class LastLook:
+    """A gate that notes what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, bytes] = {}
+        self.languages: set[str] = set()
+
+    async def prove(self, model: ModelMetadata, members: Mapping[str, Path], _folder: Path) -> dict[Any, Any]:
+        self.languages = set(model.runtime_wrappers)
+        self.shown = {name: path.read_bytes() for name, path in members.items()}
+        return {}
+
+
+async def test_what_is_verified_is_the_zip_itself(package: Package, tmp_path: Path):
+    made, gate = build(package, tmp_path / "made", TargetPlatform.ANDROID), LastLook()
+    await delivered.prove(cast(Gate, gate), Path(str(made.filename)), tmp_path / "made")
+    assert gate.languages == {"python"}
+    assert gate.shown == {name: made.read(name) for name in made.namelist() if name != keys.METADATA}
 
 
 def test_every_language_has_a_title():

@@ -93,6 +93,7 @@ class DeploymentStage(StrEnum):
 
     FETCH = "fetch"
     BUILD = "build"
+    VERIFY = "verify"
     UPLOAD = "upload"
 
 

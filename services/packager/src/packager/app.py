@@ -74,6 +74,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
             model_max_bytes=settings.model_max_bytes,
             base_image=settings.container_base_image,
             signer=signer,
+            gate=gate,
         )
         for consumer in (_exports(bus, settings, reactions), _deployments(bus, settings, deployments)):
             await consumer.start()

@@ -20,7 +20,8 @@ from contracts.events import (
 )
 from contracts.keys import ObjectRef
 from contracts.vocabulary import DeploymentStage, DesiredState, ExportStage
-from packager import container_package, edge_package, exported
+from packager import container_package, delivered, edge_package, exported
+from packager.proofs import Gate
 from packager.signing import Signer
 from packager.wishes import Wishes
 from servicekit.bus import Bus
@@ -31,7 +32,8 @@ from servicekit.objects import ObjectStore
 TOLD: dict[DeploymentStage, tuple[float, str]] = {
     DeploymentStage.FETCH: (5.0, "Fetching the export's files"),
     DeploymentStage.BUILD: (40.0, "Building the package"),
-    DeploymentStage.UPLOAD: (70.0, "Storing the package"),
+    DeploymentStage.VERIFY: (60.0, "Verifying the package in Python"),
+    DeploymentStage.UPLOAD: (80.0, "Storing the package"),
 }
 """How far a package is when a stage begins."""
 
@@ -55,6 +57,7 @@ class Deployments:
         model_max_bytes: int,
         base_image: str,
         signer: Signer | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -63,6 +66,7 @@ class Deployments:
         self._model_max_bytes = model_max_bytes
         self._base_image = base_image
         self._signer = signer
+        self._gate = gate
 
     async def on_requested(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> None:
         """Build or remove, and state it; what was overtaken is dropped. Raises Permanent for what cannot be packaged."""
@@ -115,7 +119,7 @@ class Deployments:
         )
 
     async def _package(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease, folder: Path) -> ObjectRef:
-        """Fetch, build, upload; one span each."""
+        """Fetch, build, verify, upload; one span each."""
         span = self._bus.telemetry.span
         await self._progress(request, meta, DeploymentStage.FETCH)
         with span("fetch export", files=len(request.metadata.files)):
@@ -129,6 +133,10 @@ class Deployments:
         await self._progress(request, meta, DeploymentStage.BUILD)
         with span("build package"):
             built = await asyncio.to_thread(self._build, request, members, folder)
+        if self._gate is not None:
+            await self._progress(request, meta, DeploymentStage.VERIFY)
+            with span("verify package"):
+                await delivered.prove(self._gate, built, folder)
         await lease.heartbeat()
         await self._progress(request, meta, DeploymentStage.UPLOAD)
         with span("upload package", bytes=built.stat().st_size):
