@@ -214,6 +214,11 @@ def install_runtime(environment: Environment, venv: Path, log: Path) -> None:
     run(f"{title}: smoke test", [str(venv / "bin" / "python"), "-I", "-c", imports], log)
 
 
+def build_verifiers(log: Path) -> None:
+    """The wrappers' programs in other languages that the packager verifies packages with; it tells what cannot be built here."""
+    run("verifiers of packages", [str(CORE / "bin" / "python"), "-m", "packager.programs"], log)
+
+
 def bootstrap_uv(log: Path) -> None:
     """uv installs the whole set in seconds where pip takes minutes; where it cannot be had, pip does the work."""
     if (CORE / "bin" / "uv").exists():
@@ -240,6 +245,8 @@ def set_up(layer: str, logs: Path) -> None:
         jobs += [pool.submit(install_runtime, one, venv, logs / f"runtime-{venv.name}.log") for one, venv in clean]
     for job in jobs:
         job.result()
+    if layer == "test":
+        build_verifiers(logs / "verifiers.log")
 
 
 def _other(toolchain: Toolchain, layer: str, log: Path) -> None:

@@ -39,11 +39,12 @@ def of_cpp(export_format: ExportFormat, cache: Path) -> Verifier:
 def of_kotlin(export_format: ExportFormat, cache: Path) -> Verifier:
     """The Kotlin program, which runs ONNX models alone; raises ToolchainError."""
     built = kotlin.build(cache)
+    java, *arguments = built.verify(Path(PACKAGE), "--json")
     settings = (path for path in JAVA_SETTINGS if path.exists())
     return Verifier(
         language=WrapperLanguage.KOTLIN,
         export_format=export_format,
-        command=tuple(built.verify(Path(PACKAGE), "--json")),
+        command=(str(Path(java).resolve()), *arguments),  # not by Debian's link through /etc
         reads=tuple(map(str, (*built.reads, *settings))),
         variables=tuple(built.environment.items()),
         made_with="Kotlin on the JVM" + (", ONNX Runtime" if export_format is ExportFormat.ONNX else ""),

@@ -68,7 +68,7 @@ class Gate:
         self._built = built
         self._limits = limits
         self._takes_code = takes_code
-        self._slots = asyncio.Semaphore(at_a_time or max(1, (os.cpu_count() or 2) // 2))
+        self._slots = asyncio.Semaphore(at_a_time or os.cpu_count() or 1)
 
     def languages(self, export_format: ExportFormat) -> str:
         """The languages that will be run on a package of the format, for people."""
