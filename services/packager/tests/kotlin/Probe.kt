@@ -2,6 +2,7 @@ package modelport.probe
 
 import android.graphics.Bitmap
 import java.io.File
+import java.io.IOException
 import java.lang.reflect.InvocationTargetException
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
@@ -52,6 +53,13 @@ private val ANSWERS: Map<String, (Entry) -> Any?> = mapOf(
         checks(File(asked.text("package")), asked.flag("with_model")).map { mapOf("passed" to it.passed, "told" to it.toString()) }.toList()
     },
     "wrapper" to ::wrapper,
+    "load" to { asked -> ModelWrapper(File(asked.text("package"))).use { it.batchSize } },
+    "run" to { asked ->
+        ModelWrapper(File(asked.text("package"))).use { model ->
+            val outputs = model.run(model.preprocess(drawn(asked)).first)
+            outputs.mapValues { mapOf("shape" to it.value.shape, "values" to it.value.values.asList()) }
+        }
+    },
     "litert" to ::litert,
 )
 
@@ -63,6 +71,8 @@ fun main() {
         } catch (error: ProcessingError) {
             val field = (error as? MetadataError)?.field ?: (error as? OptionError)?.field
             mapOf("error" to mapOf("code" to error.code, "field" to field, "message" to error.message))
+        } catch (error: IOException) {
+            mapOf("error" to mapOf("code" to "io", "message" to error.message))
         } catch (error: JsonError) {
             mapOf("error" to mapOf("code" to "json", "message" to error.message))
         }))

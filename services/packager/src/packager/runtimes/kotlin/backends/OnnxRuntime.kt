@@ -35,9 +35,10 @@ private class OnnxRuntime(
     private val facts: Facts,
 ) : Backend {
     init {
-        if (facts.inputName !in session.inputNames) {
+        val taken = session.inputNames
+        if (facts.inputName !in taken) {
             session.close()
-            throw MetadataError("input_spec.name", "is '${facts.inputName}', the model takes ${session.inputNames}")
+            throw MetadataError("input_spec.name", "is '${facts.inputName}', the model takes $taken")
         }
     }
 
