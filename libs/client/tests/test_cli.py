@@ -27,15 +27,25 @@ def test_settings_are_typed():
     }
 
 
+FINISHED = {
+    "status": "completed",
+    "proof": "verified",
+    "model_size_bytes": 2_000_000,
+    "wrappers": {"python": {"proof": "verified", "detail": "ran"}, "cpp": {"proof": "built", "detail": "it compiles"}},
+}
+
+
 def test_export_waits_and_shows_the_job(server, reply, job, capsys):
     server.json("POST", JOBS, job(), status=201)
     server.reply("GET", f"{JOBS}/{job()['id']}/events", reply(200, DONE, STREAM))
-    server.json("GET", f"{JOBS}/{job()['id']}", job(status="completed", proof="verified", model_size_bytes=2_000_000))
+    server.json("GET", f"{JOBS}/{job()['id']}", job(**FINISHED))
     assert main(["export", "t1", "--set", "opset_version=17", "--wait"]) == 0
     out, err = capsys.readouterr()
     assert "completed" in out
     assert "verified" in out
     assert "1.9 MiB" in out
+    assert "cpp wrapper" in out
+    assert "built: it compiles" in out
     assert "convert: onnx" in err
     assert server.of("POST", JOBS)[0].json()["export_config"] == {"opset_version": 17}
 

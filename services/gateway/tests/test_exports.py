@@ -44,6 +44,7 @@ async def test_a_job_goes_from_request_to_package(gateway: Gateway) -> None:
     await gateway.publish(worker.progressed(1, ExportStage.CONVERT, 42, "tracing"))
     running = await gateway.until_job(client, job["id"], "running")
     assert (running["stage"], running["progress_percent"], running["message"]) == ("convert", 42, "tracing")
+    assert running["wrappers"] == {}
     assert (running["worker_id"], running["started_at"] is not None) == ("worker-1", True)
 
     await gateway.publish(worker.exported(1), worker.built(1))
@@ -51,6 +52,7 @@ async def test_a_job_goes_from_request_to_package(gateway: Gateway) -> None:
     bucket = gateway.parts.objects.bucket
     assert done["proof"] == "verified"
     assert done["parity"]["predictions_matched"] == 10
+    assert done["wrappers"] == {"python": {"proof": "verified", "detail": "all 250 checks passed"}}
     assert done["is_default"] is True
     assert done["exported_model_path"] == f"s3://{bucket}/exports/{job['id']}/model.onnx"
     assert done["export_package_path"] == f"s3://{bucket}/exports/{job['id']}/export-package.zip"

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from contracts.errors import ErrorInfo
-from contracts.model_package import ParitySummary
+from contracts.model_package import ParitySummary, WrapperStatus
 from contracts.preflight import Forecast
 from contracts.vocabulary import (
     DeploymentStage,
@@ -22,6 +22,7 @@ from contracts.vocabulary import (
     Scope,
     TaskType,
     Tier,
+    WrapperLanguage,
 )
 
 T = TypeVar("T")
@@ -88,6 +89,8 @@ class ExportJob(Answer, frozen=True, kw_only=True):
     model_size_bytes: int | None = None
     signing_key_id: str | None = None
     """The key that signed the package; empty: it is unsigned; None: there is no package, or the server does not sign."""
+    wrappers: dict[WrapperLanguage, WrapperStatus] = {}
+    """What was proved about the package's wrapper in each language before it was delivered."""
     optimization_stats: dict[str, object] | None = None
     validation_metrics: dict[str, object] | None = None
     error: ErrorInfo | None = None

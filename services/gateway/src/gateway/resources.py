@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct, to_builtins
 
 from contracts.errors import ErrorInfo
-from contracts.model_package import ParitySummary
+from contracts.model_package import ParitySummary, WrapperStatus
 from contracts.preflight import Forecast
 from contracts.vocabulary import (
     DeploymentStage,
@@ -19,6 +19,7 @@ from contracts.vocabulary import (
     Framework,
     Proof,
     TaskType,
+    WrapperLanguage,
 )
 from gateway.store.deployments import DeploymentRow, HistoryEntry
 from gateway.store.jobs import JobRow
@@ -66,6 +67,8 @@ class ExportJob(Struct, frozen=True, kw_only=True):
     model_size_bytes: int | None
     signing_key_id: str | None
     """The key that signed the package; empty: it is unsigned; null: there is no package yet."""
+    wrappers: dict[WrapperLanguage, WrapperStatus]
+    """What was proved about the package's wrapper in each language; empty: there is no package yet, or nothing was tried."""
     optimization_stats: dict[str, object] | None
     validation_metrics: dict[str, object] | None
     error_message: str | None
@@ -205,6 +208,7 @@ def export_job(row: JobRow, bucket: str, waits_for: str = "") -> ExportJob:
         export_package_path=uri(bucket, state.package.key) if state.package else None,
         model_size_bytes=state.model.size_bytes if state.model else None,
         signing_key_id=metadata.provenance.signing_key_id if metadata and state.package else None,
+        wrappers=metadata.wrapper_proofs if metadata and state.package else {},
         optimization_stats=None
         if sizes is None
         else {

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from contracts.capabilities import Availability, ExportCapabilities
+from contracts.model_package import WrapperStatus
 from contracts.vocabulary import DeploymentStatus
 from modelport.models import (
     ApiKey,
@@ -36,6 +37,7 @@ COLOURS = {
     "pending": "yellow",
     "evaluated": "yellow",
     "built": "yellow",
+    "parsed": "yellow",
     "inactive": "yellow",
     "failed": "red",
     "cancelled": "magenta",
@@ -113,6 +115,11 @@ def _export_row(job: ExportJob) -> tuple[RenderableType, ...]:
     return str(job.id), version, job.export_format, word(job.status), word(job.proof), size_text, created
 
 
+def _proof(status: WrapperStatus) -> Text:
+    """The word in its colour, and by what it was earned."""
+    return Text.assemble(word(status.proof), f": {status.detail}")
+
+
 def export(job: ExportJob) -> RenderableType:
     """One job, with its error in full."""
     lines: list[tuple[str, object]] = [
@@ -128,6 +135,7 @@ def export(job: ExportJob) -> RenderableType:
         ("model size", size(job.model_size_bytes)),
         ("package", job.export_package_path),
         ("signed by", job.signing_key_id or Text("nobody", style="yellow") if job.signing_key_id is not None else ""),
+        *((f"{language} wrapper", _proof(status)) for language, status in job.wrappers.items()),
         ("trace", job.trace_id),
     ]
     if job.error:
