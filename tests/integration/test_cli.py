@@ -72,6 +72,8 @@ def test_packages_for_devices_and_containers(exported, cli, tmp_path):
         cli("download", made["id"], "--output", target)
         with zipfile.ZipFile(target) as opened:
             assert member in opened.namelist()
+        cli("keys", "--save")
+        cli("verify", target)
     refused = cli("deploy", exported["id"], "--type", "container", "--image-name", "a;b", code=1)
     assert "config.image_name" in refused.stderr
 
