@@ -11,6 +11,7 @@ from packager.environments import IMAGING, PINS, RUNTIMES
 
 PYTHON = "runtimes/python"
 SWIFT_BUILD = "runtimes/swift/Package.swift"
+SWIFT_BUILD = "runtimes/swift/Package.swift"
 BEGINS: dict[WrapperLanguage, str] = {
     WrapperLanguage.PYTHON: "model_wrapper.py",
     WrapperLanguage.CPP: "model_wrapper.h",
@@ -29,8 +30,11 @@ _NOTES = {
 
 
 def sources(export_format: ExportFormat) -> dict[str, bytes]:
-    """The wrappers of the languages that run a format, verbatim, by their path in the package."""
-    return {path: data for each in LANGUAGES[export_format] for path, data in language_files(each).items()}
+    """The wrappers of the languages that run a format, by their path in the package: verbatim, but for what Swift is built with."""
+    found = {path: data for each in LANGUAGES[export_format] for path, data in language_files(each).items()}
+    if SWIFT_BUILD in found and export_format is not ExportFormat.ONNX:
+        found[SWIFT_BUILD] = found[SWIFT_BUILD].replace(b"usesOnnxRuntime = true", b"usesOnnxRuntime = false")
+    return found
 
 
 def language_files(language: WrapperLanguage) -> dict[str, bytes]:

@@ -4,6 +4,8 @@ from importlib.resources import files
 
 import pytest
 
+from contracts.vocabulary import ExportFormat
+from packager import wrappers
 from packager.toolchains import swift
 
 ROOTS = ("runtimes/swift", "samples/ios")
@@ -41,3 +43,9 @@ def test_what_is_no_swift_is_found(source: bytes, line: int) -> None:
     assert problems
     assert {problem.path for problem in problems} == {"bad.swift"}
     assert line in {problem.line for problem in problems}
+
+
+@pytest.mark.parametrize(("export_format", "uses"), [(ExportFormat.ONNX, b"true"), (ExportFormat.COREML, b"false")])
+def test_only_onnx_models_need_another_package(export_format: ExportFormat, uses: bytes) -> None:
+    build = wrappers.sources(export_format)[wrappers.SWIFT_BUILD]
+    assert b"let usesOnnxRuntime = " + uses + b"\n" in build

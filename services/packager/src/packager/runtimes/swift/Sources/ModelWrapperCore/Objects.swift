@@ -34,7 +34,7 @@ enum Objects {
                     className: pipeline.className(found.classes[row]),
                     confidence: Double(found.scores[row]),
                     bbox: boundingBox(upright[row]),
-                    rotatedBox: turned.map { rotatedBox($0[row]) },
+                    rotatedBox: rotatedBox(turned, row),
                     keypoints: points,
                     mask: mask))
         }
@@ -45,7 +45,10 @@ enum Objects {
         return BoundingBox(x1: Double(box[0]), y1: Double(box[1]), x2: Double(box[2]), y2: Double(box[3]))
     }
 
-    private static func rotatedBox(_ box: [Float]) -> RotatedBox {
+    private static func rotatedBox(_ boxes: [[Float]]?, _ row: Int) -> RotatedBox? {
+        guard let box = boxes?[row] else {
+            return nil
+        }
         return RotatedBox(
             centerX: Double(box[0]),
             centerY: Double(box[1]),

@@ -29,7 +29,7 @@ public struct Pipeline: Sendable {
     public let inputName: String
     public let outputNames: [String]
     public let modelFile: String
-    /// For each channel red, green, blue the normalised value of each byte.
+    /// For each channel, in the tensor's order, the normalised value of each byte.
     let table: [[Float]]
 
     /// Read a metadata.json; throws `metadata_unsupported` naming the field and what would work.
@@ -68,30 +68,30 @@ public struct Pipeline: Sendable {
         let isPlanar = format.layout == .nchw
         let shape = isPlanar ? [1, 3, fitted.height, fitted.width] : [1, fitted.height, fitted.width, 3]
         if normalize.embedded {
-            let bytes = arranged(fitted.size.area, order, isPlanar) { place, channel in
-                fitted.pixels[place * 3 + channel]
+            let bytes = arranged(fitted.size.area, isPlanar) { place, channel in
+                fitted.pixels[place * 3 + order[channel]]
             }
             return Tensor(shape: shape, values: .uint8(bytes))
         }
-        let numbers = arranged(fitted.size.area, order, isPlanar) { place, channel in
-            table[channel][Int(fitted.pixels[place * 3 + channel])]
+        let numbers = arranged(fitted.size.area, isPlanar) { place, channel in
+            table[channel][Int(fitted.pixels[place * 3 + order[channel]])]
         }
         return Tensor(shape: shape, values: .float32(numbers))
     }
 
     /// The values of all pixels and channels in the order of the tensor.
-    private func arranged<Value>(_ area: Int, _ order: [Int], _ isPlanar: Bool, _ value: (Int, Int) -> Value) -> [Value] {
+    private func arranged<Value>(_ area: Int, _ isPlanar: Bool, _ value: (Int, Int) -> Value) -> [Value] {
         var values: [Value] = []
         values.reserveCapacity(area * 3)
         if isPlanar {
-            for channel in order {
+            for channel in 0..<3 {
                 for place in 0..<area {
                     values.append(value(place, channel))
                 }
             }
         } else {
             for place in 0..<area {
-                for channel in order {
+                for channel in 0..<3 {
                     values.append(value(place, channel))
                 }
             }

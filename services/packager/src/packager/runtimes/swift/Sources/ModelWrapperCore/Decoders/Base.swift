@@ -87,9 +87,16 @@ struct Candidates {
             boxes: rows.map { boxes[$0] },
             scores: rows.map { scores[$0] },
             classes: rows.map { classes[$0] },
-            keypoints: keypoints.map { all in rows.map { all[$0] } },
-            coefficients: coefficients.map { all in rows.map { all[$0] } },
+            keypoints: Candidates.chosen(keypoints, rows),
+            coefficients: Candidates.chosen(coefficients, rows),
             prototypes: prototypes)
+    }
+
+    private static func chosen<Value>(_ all: [Value]?, _ rows: [Int]) -> [Value]? {
+        guard let values = all else {
+            return nil
+        }
+        return rows.map { values[$0] }
     }
 }
 

@@ -9,6 +9,12 @@ enum Yolo {
         var extra: [[Float]] = []
     }
 
+    /// The highest score of an anchor and the class that has it.
+    private struct Best {
+        let score: Float
+        let index: Int
+    }
+
     /// [1, 4 + C, anchors]: centre x, centre y, width, height and C class scores per anchor; the best class counts.
     static func v8(_ output: FloatArray, _ confidence: Float) throws -> Candidates {
         let rows = output.shape.count == 3 ? output.shape[1] - 4 : 0
@@ -100,7 +106,7 @@ enum Yolo {
     }
 
     /// The highest of the scores and which it is, the first among equals; NaN where one is.
-    private static func bestClass(_ values: [Float], start: Int, stride: Int, classes: Int) -> (score: Float, index: Int) {
+    private static func bestClass(_ values: [Float], start: Int, stride: Int, classes: Int) -> Best {
         var score = values[start]
         var index = 0
         for candidate in 1..<max(classes, 1) {
@@ -110,7 +116,7 @@ enum Yolo {
                 index = candidate
             }
         }
-        return (score, index)
+        return Best(score: score, index: index)
     }
 
     /// Rows whose score is above the confidence, and the `extra` numbers of each.
