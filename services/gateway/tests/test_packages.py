@@ -9,11 +9,14 @@ import httpx
 import pytest
 
 from contracts import keys
-from contracts.events import DeploymentUpdatedV1
+from contracts.events import DeploymentRequestedV1, DeploymentUpdatedV1
+from contracts.subjects import deployment_lease
 from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, Tier
+from gateway import losses
 from gateway.progress import Progress
 from gateway.testing import facts
 from gateway.testing.outside import Client, Gateway, until
+from servicekit.leases import Lease, Leases
 
 pytestmark = pytest.mark.integration
 PATH = "/api/v1/deployments"
@@ -207,3 +210,38 @@ async def test_capabilities_tell_how_a_format_can_be_deployed(gateway: Gateway) 
     assert set(formats["onnx"]["deployments"]) == {"download", "platform_endpoint", "edge_package", "container"}
     assert formats["coreml"]["platforms"] == ["ios"]
     assert "container" not in formats["openvino"]["deployments"]
+
+
+async def test_a_packager_that_does_not_answer_is_asked_again_and_named(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    made = await client.post(PATH, asked(await gateway.completed(client), "container"))
+    (wish,) = await gateway.wishes(made["id"])
+    sql = "UPDATE deployment_targets SET requested_at = now() - interval '61 s', asked_at = now() - interval '1801 s'"
+    await gateway.parts.pool.execute(sql)
+    assert (await gateway.wishes(made["id"], 2))[1] == wish
+    failed = await gateway.until_deployment(client, made["id"], "failed")
+    assert failed["error"]["stage"] == "package"
+    assert "packager" in failed["error"]["message"]
+    await gateway.publish(facts.packaged(wish))
+    assert (await gateway.until_deployment(client, made["id"], "active"))["error"] is None
+
+
+async def test_a_bus_that_lost_its_deployments_builds_what_is_not_built(gateway: Gateway) -> None:
+    """An answer that was lost with the stream is given again; a package that is there is not built anew."""
+    client = await gateway.tenant()
+    job = await gateway.completed(client)
+    built, lost = [await client.post(PATH, asked(job, kind)) for kind in CONFIGS]
+    await gateway.publish(facts.packaged((await gateway.wishes(built["id"]))[0]))
+    await gateway.until_deployment(client, built["id"], "active")
+    (wish,) = await gateway.wishes(lost["id"])
+    await losses.notice(gateway.parts)
+    leases, key = Leases(gateway.parts.bus), deployment_lease(wish.deployment_id, wish.generation)
+    lease = await leases.take(key, "the packager whose fact is lost")
+    assert isinstance(lease, Lease)
+    await lease.complete()
+    await gateway.parts.bus.jetstream.delete_stream("DEPLOYMENT")
+    await gateway.parts.bus.declare()
+    assert (await gateway.wishes(lost["id"]))[0] == wish
+    assert isinstance(await leases.take(key, "another"), Lease)
+    stated = await gateway.stated(DeploymentRequestedV1)
+    assert {str(one.deployment_id) for one in stated} == {lost["id"]}
