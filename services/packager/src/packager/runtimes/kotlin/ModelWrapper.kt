@@ -54,7 +54,7 @@ class ModelWrapper private constructor(source: ModelSource?, metadata: String, f
     val batchSize: Int = if (batch > 0) batch else minOf(DYNAMIC_BATCH, readMaxBatch(this.metadata))
 
     private val lock = ReentrantReadWriteLock()
-    private var backend: Backend? = open(source ?: ModelSource.InFile(modelIn(folder)))
+    private var backend: Backend? = open(source ?: ModelSource.InFile(modelBelow(folder)))
 
     /** The model and its metadata.json. */
     constructor(model: File, metadata: File) : this(ModelSource.InFile(model.existing()), metadata.readText(), null)
@@ -118,7 +118,7 @@ class ModelWrapper private constructor(source: ModelSource?, metadata: String, f
         return openBackend(source, Facts(pipeline.inputName, pipeline.outputNames))
     }
 
-    private fun modelIn(folder: File?): File = (folder ?: File(".")).resolve(pipeline.modelFile).existing()
+    private fun modelBelow(folder: File?): File = (folder ?: File(".")).resolve(pipeline.modelFile).existing()
 }
 
 /** The map of a metadata.json; MetadataError for a text that is none. */

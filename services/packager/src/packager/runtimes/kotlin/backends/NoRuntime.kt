@@ -6,6 +6,5 @@ import modelport.processing.BackendError
 internal const val FORMAT = "tflite"
 
 /** LiteRT has no release for the JVM: what comes before and after the model runs there, the model itself on Android. */
-@Suppress("UNUSED_PARAMETER") // the shape of every backend
 internal fun openBackend(model: ModelSource, facts: Facts): Backend =
     throw BackendError("LiteRT has no release for the JVM; this model runs on Android")

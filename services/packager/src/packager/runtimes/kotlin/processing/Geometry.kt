@@ -75,7 +75,6 @@ internal fun letterbox(spec: Resize, source: Size): Placement {
 }
 
 /** Both sides to the input size. */
-@Suppress("UNUSED_PARAMETER") // every method has the same shape
 internal fun stretch(spec: Resize, source: Size): Placement = Placement(spec.size, Offset(0, 0), CROP_FILL)
 
 /** Short side to `resize_to`, the long side truncated, then the centre; as torchvision's Resize(int) and CenterCrop. */
@@ -90,7 +89,6 @@ internal fun shortSideCrop(spec: Resize, source: Size): Placement {
 }
 
 /** Both sides to `resize_to`, then the centre. */
-@Suppress("UNUSED_PARAMETER") // every method has the same shape
 internal fun stretchCrop(spec: Resize, source: Size): Placement = centreCut(spec, spec.resizeTo ?: spec.size)
 
 private fun centreCut(spec: Resize, resized: Size): Placement {

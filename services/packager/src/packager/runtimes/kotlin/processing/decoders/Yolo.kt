@@ -13,7 +13,6 @@ import modelport.processing.indicesWhere
  */
 
 /** [1, 4 + C, anchors]: centre x, centre y, width, height and C class scores per anchor; the best class counts. */
-@Suppress("UNUSED_PARAMETER") // every decoder of objects has the same shape
 internal fun yoloV8(outputs: List<FloatTensor>, model: Model, confidence: Float): Candidates {
     val rows = if (outputs[0].shape.size == 3) outputs[0].shape[1] - 4 else 0
     val (found, _) = anchors(outputs[0], maxOf(rows, 1), 0, confidence)
@@ -40,12 +39,10 @@ internal fun yoloV8Obb(outputs: List<FloatTensor>, model: Model, confidence: Flo
 }
 
 /** [1, K, 6]: x1 y1 x2 y2 score class, already suppressed or never in need of it. */
-@Suppress("UNUSED_PARAMETER") // every decoder of objects has the same shape
 internal fun yoloEnd2End(outputs: List<FloatTensor>, model: Model, confidence: Float): Candidates =
     rows(outputs[0], 0, confidence).first
 
 /** [1, K, 6 + M] and the prototypes [1, M, h, w]. */
-@Suppress("UNUSED_PARAMETER") // every decoder of objects has the same shape
 internal fun yoloEnd2EndSegment(outputs: List<FloatTensor>, model: Model, confidence: Float): Candidates {
     val planes = single(outputs[1], 4)
     val (found, extra) = rows(outputs[0], planes.shape[0], confidence)
@@ -59,7 +56,6 @@ internal fun yoloEnd2EndPose(outputs: List<FloatTensor>, model: Model, confidenc
 }
 
 /** [1, K, 7]: cx cy w h score class angle. */
-@Suppress("UNUSED_PARAMETER") // every decoder of objects has the same shape
 internal fun yoloEnd2EndObb(outputs: List<FloatTensor>, model: Model, confidence: Float): Candidates {
     val (found, angle) = rows(outputs[0], 1, confidence)
     return found.with(boxes = turned(found.boxes, angle))
