@@ -19,7 +19,7 @@ from servicekit.objects import ObjectStore
 
 CONCURRENT_UPLOADS = 8
 _TYPES = {".json": "application/json", ".md": "text/markdown; charset=utf-8", ".zip": "application/zip"}
-_TEXT = {".txt", ".py", ".typed"}
+_TEXT = {".txt", ".py", ".typed", ".h", ".cpp", ".kt", ".kts", ".swift"}
 
 
 class Sources(Struct, frozen=True, kw_only=True):
