@@ -6,15 +6,19 @@ set -eu
 # what container packages are built, run and asked with
 containers="buildah:buildah podman:podman runc:runc curl:curl nsenter:util-linux"
 
+# what C++ wrappers are built with
+cpp="g++:g++ cmake:cmake make:make /usr/include/stb/stb_image.h:libstb-dev /usr/include/nlohmann/json.hpp:nlohmann-json3-dev"
+
 case "${1:-}" in
     demo) required="bwrap:bubblewrap setpriv:util-linux"; wanted="" ;;
-    test) required="bwrap:bubblewrap setpriv:util-linux"; wanted="docker-compose:docker-compose strace:strace $containers" ;;
+    test) required="bwrap:bubblewrap setpriv:util-linux $cpp"; wanted="docker-compose:docker-compose strace:strace $containers" ;;
     *) echo "usage: $0 demo|test" >&2; exit 2 ;;
 esac
 
+# of pairs of a command or a file and the package that brings it, the packages that are not there
 missing_of() {
     for pair in $1; do
-        command -v "${pair%%:*}" >/dev/null 2>&1 || printf '%s ' "${pair##*:}"
+        command -v "${pair%%:*}" >/dev/null 2>&1 || [ -e "${pair%%:*}" ] || printf '%s ' "${pair##*:}"
     done
 }
 

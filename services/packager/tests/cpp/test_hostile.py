@@ -84,6 +84,15 @@ def test_files_cut_anywhere_are_refused(probe, tmp_path):
             probe.ask("goldens", file=tmp_path / "file", array="a")
 
 
+def outcome(probe, file):
+    """The code of a refusal, or "pixels"."""
+    try:
+        probe.ask("decode", file=file, exif=True)
+    except Refused as refusal:
+        return refusal.code
+    return "pixels"
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "progressive.jpg", "palette.png"])
 def test_pictures_cut_or_damaged_anywhere_do_no_harm(probe, tmp_path, name):
     random = np.random.default_rng(len(name))
@@ -91,7 +100,7 @@ def test_pictures_cut_or_damaged_anywhere_do_no_harm(probe, tmp_path, name):
     picture = picture.quantize(9) if "palette" in name else picture
     picture.save(tmp_path / name, **({"progressive": True} if "progressive" in name else {}))
     whole = (tmp_path / name).read_bytes()
-    refused = 0
+    outcomes = []
     for turn in range(150):
         data = bytearray(whole)
         if turn % 3 == 0:
@@ -99,12 +108,9 @@ def test_pictures_cut_or_damaged_anywhere_do_no_harm(probe, tmp_path, name):
         for place in random.integers(0, max(len(data), 1), 1 + turn % 4 if data else 0):
             data[place] = random.integers(0, 256)
         (tmp_path / "file").write_bytes(data)
-        try:
-            probe.ask("decode", file=tmp_path / "file", exif=True)
-        except Refused as refusal:
-            assert refusal.code in {"image_unreadable", "image_too_large"}
-            refused += 1
-    assert refused > 20
+        outcomes.append(outcome(probe, tmp_path / "file"))
+    assert set(outcomes) <= {"pixels", "image_unreadable", "image_too_large"}
+    assert outcomes.count("image_unreadable") > 20
 
 
 def test_a_picture_or_an_option_that_means_nothing_is_refused_by_name(probe, written):

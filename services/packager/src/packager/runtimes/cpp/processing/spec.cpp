@@ -105,7 +105,10 @@ void check_decoder(const Post& post, const Resize& resize, const std::vector<std
 
 std::map<Index, std::string> read_classes(const Section& root) {
     std::map<Index, std::string> made;
-    for (const Section& entry : root.sections("classes")) made[entry.integer("id", std::nullopt, 0)] = entry.text("name");
+    for (const Section& entry : root.sections("classes")) {
+        const Index id = entry.integer("id", std::nullopt, 0);
+        made[id] = entry.text("name");
+    }
     return made;
 }
 
