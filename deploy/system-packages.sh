@@ -9,9 +9,12 @@ containers="buildah:buildah podman:podman runc:runc curl:curl nsenter:util-linux
 # what C++ wrappers are built with
 cpp="g++:g++ cmake:cmake make:make /usr/include/stb/stb_image.h:libstb-dev /usr/include/nlohmann/json.hpp:nlohmann-json3-dev"
 
+# what Kotlin wrappers are built and run with, and what fetches their compiler
+kotlin="javac:openjdk-17-jdk-headless gcc:gcc npm:npm"
+
 case "${1:-}" in
     demo) required="bwrap:bubblewrap setpriv:util-linux"; wanted="" ;;
-    test) required="bwrap:bubblewrap setpriv:util-linux $cpp"; wanted="docker-compose:docker-compose strace:strace $containers" ;;
+    test) required="bwrap:bubblewrap setpriv:util-linux $cpp $kotlin"; wanted="docker-compose:docker-compose strace:strace $containers" ;;
     *) echo "usage: $0 demo|test" >&2; exit 2 ;;
 esac
 
