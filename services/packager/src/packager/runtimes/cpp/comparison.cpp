@@ -82,7 +82,8 @@ Pairs paired(const std::vector<Prediction>& got, const std::vector<Prediction>& 
         for (auto found = rest.begin(); found != rest.end(); ++found) {
             if ((*found)->class_id != wanted.class_id || (*found)->class_name != wanted.class_name) continue;
             const Tolerance away = distance(wanted, **found, boxes);
-            if (nearest == rest.end() || std::tie(away.pixels, away.mask, away.confidence) < std::tie(least.pixels, least.mask, least.confidence)) {
+            const auto rank = std::tie(away.pixels, away.mask, away.confidence);
+            if (nearest == rest.end() || rank < std::tie(least.pixels, least.mask, least.confidence)) {
                 nearest = found;
                 least = away;
             }

@@ -1,8 +1,10 @@
 #include "goldens.h"
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 
 #include "processing/checksums.h"
 #include "processing/errors.h"

@@ -3,6 +3,7 @@
 ///
 /// Five questions: are the files those of metadata.json, does a picture become the same tensor, do outputs become the same
 /// predictions, does the model give the same outputs, and does all of it together give the same predictions of a picture.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -66,7 +67,8 @@ Options options_of(const Json& asked) {
 }
 
 /// Predictions against those of a vector, within the tolerances of this name.
-Verdict compared(const Pipeline& pipeline, const Goldens& goldens, const Json& vector, const char* name, const std::vector<Prediction>& got) {
+Verdict compared(const Pipeline& pipeline, const Goldens& goldens, const Json& vector, const char* name,
+                 const std::vector<Prediction>& got) {
     const Json& allowed = goldens.vectors().at("tolerances").at(name);
     const Tolerance tolerance{allowed.at("confidence").get<double>(), allowed.at("pixels").get<double>(), allowed.at("mask").get<double>()};
     std::vector<Prediction> expected;

@@ -1,7 +1,9 @@
 #include "processing/headers.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 
 #include "processing/checksums.h"
