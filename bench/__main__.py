@@ -12,11 +12,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import formats, jobs, memory, serving, starts, stub, warm
+from bench import formats, jobs, memory, serving, starts, streaming, stub, warm
 from bench.platform import OWN_HOME, OWN_PORT_BASE, own_platform
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-SECTIONS = (memory.measure, jobs.measure, starts.measure, serving.measure, stub.measure, warm.measure, formats.measure)
+SECTIONS = (
+    memory.measure,
+    jobs.measure,
+    starts.measure,
+    serving.measure,
+    stub.measure,
+    warm.measure,
+    formats.measure,
+    streaming.measure,
+)
 """Memory first: it speaks of services that have done nothing yet."""
 
 

@@ -37,6 +37,7 @@ from contracts.events.deployment import Access
 from contracts.model_package import ModelMetadata
 from contracts.subjects import stream_of
 from contracts.vocabulary import DeploymentType, DesiredState, TargetPlatform, Tier
+from packager.environments import FOLDER
 from servicekit.bus import Bus
 from servicekit.objects import ObjectStore
 from servicekit.servers import free_ports
@@ -79,7 +80,7 @@ def measure(platform: Platform, say: Say) -> str:
     ]
     worst = max(peak.megabytes for peak in peaks)
     return (
-        f"## (h) {MODEL_BYTES / 1e9:.0f} GB through the packager\n\n"
+        f"## (j) {MODEL_BYTES / 1e9:.0f} GB through the packager\n\n"
         f"Target: the packager's own process never above {LIMIT_MB:.0f} MB; it was {'met' if worst <= LIMIT_MB else 'missed'}. Peaks are the "
         "kernel's (VmHWM), set back before each package; what runs in a sandbox has bounds of its own and is not counted.\n\n"
         + table(("package", "MB", "peak, MB", "seconds"), rows)
@@ -225,6 +226,7 @@ def packager(nats_url: str, s3: S3Settings, folder: Path) -> Iterator[int]:
         "S3_BUCKET": s3.s3_bucket,
         "PORT": str(free_ports(1)[0]),
         "WORK_DIR": str(folder / "work"),
+        "RUNTIMES_DIR": str(Path(sys.prefix).parent / FOLDER),
     }
     environment = {**os.environ, **{f"MODELPORT_{name}": value for name, value in told.items()}}
     with (folder / "packager.log").open("w") as log:
