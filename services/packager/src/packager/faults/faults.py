@@ -174,7 +174,10 @@ def _is_near(pipeline: Pipeline, drawn: Drawn, said: Sequence[tuple[Json, int, f
 def _other_normalisation(
     pipeline: Pipeline, drawn: Drawn, values: Iterator[tuple[Json, int, float]]
 ) -> tuple[str, str, str] | None:
-    """Whether values are ours times a number plus a number for each channel: what differs, ours, theirs."""
+    """Whether values are ours times a number plus a number for each channel: what differs, ours, theirs.
+
+    A channel of which too little is known is taken to be like the first one that is.
+    """
     tensors = {vector["name"]: pipeline.preprocess(picture)[0] for vector, picture in drawn}
     pairs: dict[int, list[tuple[float, float]]] = {}
     for vector, place, value in values:
@@ -182,16 +185,27 @@ def _other_normalisation(
         axis = 1 if pipeline.format.layout == "NCHW" else 3
         channel = int(np.unravel_index(place, tensor.shape)[axis])
         pairs.setdefault(channel, []).append((float(tensor.ravel()[place]), value))
-    normal, stds, means = pipeline.normalize, [], []
-    for channel in range(3):
-        ours, theirs = np.array(pairs.get(channel, [])).reshape(-1, 2).T
-        if len(ours) < ENOUGH or np.ptp(ours) == 0.0:
-            return None
+    lines: dict[int, tuple[float, float]] = {}
+    flat: tuple[str, str, str] | None = None
+    for channel, known in pairs.items():
+        ours, theirs = np.array(known).T
+        if len(ours) < ENOUGH:
+            continue
+        if np.ptp(ours) == 0.0 and np.ptp(theirs) == 0.0:
+            flat = flat or ("mean or std", f"{ours[0]:g} for the padding", f"{theirs[0]:g} for it")
+            continue
         slope, shift = np.polyfit(ours, theirs, 1)
         if slope == 0.0 or np.abs(slope * ours + shift - theirs).max() > 1e-3 * max(np.ptp(theirs), 1e-9):
             return None
-        stds.append(round(normal.std[channel] / slope, 4))
-        means.append(round(normal.mean[channel] - shift * normal.std[channel] / slope, 4))
+        lines[channel] = (float(slope), float(shift))
+    if not lines:
+        return flat
+    first, normal = lines[min(lines)], pipeline.normalize
+    each = [
+        (std, mean, *lines.get(i, first)) for i, (std, mean) in enumerate(zip(normal.std, normal.mean, strict=True))
+    ]
+    stds = [round(std / slope, 4) for std, _, slope, _ in each]
+    means = [round(mean - shift * std / slope, 4) for std, mean, slope, shift in each]
     return _difference(normal, stds, means)
 
 
