@@ -24,7 +24,7 @@ PYTHON_NOTES: dict[ExportFormat, str] = {
 }
 CPP_RUNTIMES: dict[ExportFormat, tuple[str, str]] = {
     ExportFormat.ONNX: (
-        "ONNX Runtime's headers and library (its releases on GitHub, `brew install onnxruntime`, `vcpkg install onnxruntime-gpu` or any other build)",
+        "ONNX Runtime's headers and library (its releases on GitHub, Homebrew's, vcpkg's or any other build)",
         "-DONNXRUNTIME_ROOT=/opt/onnxruntime",
     ),
     ExportFormat.OPENVINO: (
@@ -93,7 +93,7 @@ def options_taken(metadata: ModelMetadata) -> str:
 def sections(metadata: ModelMetadata) -> str:
     """How each language of this package is run; commands as they are typed in the unpacked package."""
     export_format = metadata.model_info.export_format
-    return "\n".join(_section(metadata, language) for language in LANGUAGES[export_format])
+    return "\n".join(_section(metadata, language) for language in LANGUAGES[export_format]).rstrip()
 
 
 def _section(metadata: ModelMetadata, language: WrapperLanguage) -> str:
