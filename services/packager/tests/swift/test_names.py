@@ -20,7 +20,7 @@ FAULTS = [
     ("Masks.swift", "try checkRuns", "checkRuns", "not marked with 'try'"),
     ("Masks.swift", "_ number: Int) throws", "_ number: Int)", "errors thrown from checkRuns"),
     ("Geometry.swift", "top: cutOffset(want: spec", "top: cutOffset(spec", "no cutOffset takes"),
-    ("Geometry.swift", "source.height <= source", "source.heigth <= source", "nothing has a member heigth"),
+    ("Geometry.swift", "source.height <= source", "source.tall <= source", "nothing has a member tall"),
     ("Geometry.swift", "case .stretchCrop:\n            return stretchCrop(spec, source)\n", "", "switch must be exhaustive"),
     ("Pipeline.swift", "modelFile = try", "_ = try", "init does not give modelFile"),
     ("Pipeline.swift", "table = Pipeline.norm", "table = norm", "static member normalizationTable"),

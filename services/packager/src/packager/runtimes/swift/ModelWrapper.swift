@@ -71,7 +71,7 @@ public final class ModelWrapper: Predictor, Sendable {
         return try images.map { try predict($0, options) }
     }
 
-    /// Let go of the model's memory, which the end of the wrapper's life does too; later calls throw `runtime_unavailable`.
+    /// Let go of the model's memory, which the end of the wrapper's life does too; later calls throw `closed`.
     public func close() {
         backend.close()
     }

@@ -46,7 +46,7 @@ final class CoreMLBackend: InferenceBackend, @unchecked Sendable {
             lock.unlock()
         }
         guard let running = model else {
-            throw Backends.closed()
+            throw ProcessingError.closed()
         }
         let given = try MLDictionaryFeatureProvider(dictionary: [inputName: try input(tensor, running)])
         let answers = try running.prediction(from: given)

@@ -44,9 +44,4 @@ enum Backends {
             "ONNX Runtime's Swift package runs on macOS and iOS; add onnxruntime-swift-package-manager to Package.swift")
         #endif
     }
-
-    /// The error for a model that was closed.
-    static func closed() -> ProcessingError {
-        return ProcessingError.backend("this model was closed")
-    }
 }

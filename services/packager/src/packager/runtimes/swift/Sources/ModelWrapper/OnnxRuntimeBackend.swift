@@ -26,7 +26,7 @@ final class OnnxRuntimeBackend: InferenceBackend, @unchecked Sendable {
         let opened = session
         lock.unlock()
         guard let running = opened else {
-            throw Backends.closed()
+            throw ProcessingError.closed()
         }
         let answers = try running.run(
             withInputs: [inputName: try input(tensor)], outputNames: Set(outputNames), runOptions: nil)

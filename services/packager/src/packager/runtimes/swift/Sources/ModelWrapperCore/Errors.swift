@@ -3,7 +3,7 @@ import Foundation
 /// What is wrong with a package, a picture, an option or an answer: which field, and what would work.
 public struct ProcessingError: Error, Equatable, Sendable {
     /// Stable: `metadata_unsupported`, `image_unreadable`, `image_too_large`, `invalid_request`, `answer_too_large`,
-    /// `golden_vectors_unreadable` or `runtime_unavailable`.
+    /// `golden_vectors_unreadable`, `runtime_unavailable` or `closed`.
     public let code: String
     /// The path of the field, such as `preprocessing.resize.kernel`, where one is to blame.
     public let field: String?
@@ -40,6 +40,11 @@ public struct ProcessingError: Error, Equatable, Sendable {
     public static func goldens(_ reason: String) -> ProcessingError {
         return ProcessingError(
             code: "golden_vectors_unreadable", field: nil, message: "golden_vectors.safetensors \(reason)")
+    }
+
+    /// A model that was let go of.
+    public static func closed() -> ProcessingError {
+        return ProcessingError(code: "closed", field: nil, message: "this model was closed")
     }
 
     /// The model's runtime is not here, or cannot run on this machine; the message says what is needed.
