@@ -34,6 +34,7 @@ OF_ONE_THING: dict[str, object] = {
     "follow_export_job": None,
     "get_export_log": None,
     "get_export_report": None,
+    "get_export_metadata": None,
     "get_export_trace": None,
     "get_preflight": None,
     "get_deployment": None,
@@ -70,6 +71,7 @@ OF_ADMINISTRATORS: dict[str, object] = {
 OF_ONESELF: dict[str, object] = {
     "get_me": None,
     "get_capabilities": None,
+    "list_signing_keys": None,
     "create_upload": {"filename": "a.pt", "size_bytes": 1, "sha256": "0" * 64},
 }
 
