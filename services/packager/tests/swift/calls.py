@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .expressions import Expressions
-from .known import FUNCTIONS, MEMBERS, TYPES
+from .known import FUNCTIONS, INHERITED, MEMBERS, TYPES
 from .scopes import Scope
 from .syntax import Node
 from .universe import Function, Type
@@ -56,7 +56,7 @@ class Calls(Expressions):
             return self.own(node, self.universe.globals[name], given, expected, "")
         if name in self.scope.generics:
             return f"generic.make({self.named_arguments(given)})"
-        if name not in TYPES | FUNCTIONS:
+        if name not in TYPES | FUNCTIONS | INHERITED:
             self.say(node, f"cannot find {name} in scope")
         if name in TYPES and self.scope.handles:
             self.called.append(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .known import FUNCTIONS, MEMBERS, TYPES
+from .known import FUNCTIONS, INHERITED, MEMBERS, TYPES
 from .scopes import Scope
 from .syntax import Node
 from .universe import Function, Type, Universe
@@ -220,7 +220,7 @@ class Expressions:
             return f"T_{name}"
         if name in self.universe.globals:
             return self.reference(self.universe.globals[name][0], "")
-        if name in TYPES or name in FUNCTIONS:
+        if name in TYPES | FUNCTIONS | INHERITED:
             return f"b_{name.lstrip('#')}"
         if name in self.scope.generics:
             return "generic"

@@ -49,3 +49,5 @@ MEMBERS = frozenset(
         "container", "bottom", "Key", "SourceType", "InfoKey", "version"
     ]
 )  # fmt: skip
+INHERITED = frozenset(["title", "view", "navigationItem", "present"])
+"""Of UIViewController."""

@@ -36,6 +36,12 @@ def _sources() -> Iterator[tuple[tuple[str, str], str]]:
             yield (module_of(inside), str(inside)), path.read_text(encoding="utf-8")
 
 
+def sample() -> dict[tuple[str, str], str]:
+    """The app for iOS."""
+    root = ROOT.parents[1] / "samples" / "ios" / "ModelSample.swiftpm" / "Sources"
+    return {("sample", path.name): path.read_text(encoding="utf-8") for path in sorted(root.glob("*.swift"))}
+
+
 def core(changed: Mapping[str, tuple[str, str]] | None = None) -> dict[str, Any]:
     """The core's declarations, ready to be called; `changed` replaces text in a file: path to (old, new)."""
     texts = {place: text for place, text in sources().items() if place[0] == CORE}

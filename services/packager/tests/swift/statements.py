@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .calls import Calls
-from .known import MEMBERS
+from .known import INHERITED, MEMBERS
 from .scopes import ends
 from .syntax import Node
 
@@ -63,7 +63,7 @@ class Statements(Calls):
             is_own = node.base.kind == "name" and node.base.name == "self"
             if is_own and not self.scope.in_init:
                 self.check_mutating(node)
-            if fields and not is_own and all(one.word == "let" for one in fields):
+            if fields and not is_own and node.name not in MEMBERS and all(one.word == "let" for one in fields):
                 self.say(node, f"{node.name} is a constant")
             if not fields and node.name not in MEMBERS:
                 self.say(node, f"nothing has a member {node.name}")
@@ -84,7 +84,7 @@ class Statements(Calls):
         owner = self.scope.owner
         if node.name == "self":
             return "self.__dict__", None
-        if node.name == "_":
+        if node.name == "_" or node.name in INHERITED:
             return "_", None
         if owner is not None and node.name in owner.fields:
             field = owner.fields[node.name]

@@ -2,13 +2,21 @@
 
 import pytest
 
-from .program import APPLE, sources
+from .program import APPLE, sample, sources
 from .translate import translate
 
 
 @pytest.mark.parametrize("modules", [frozenset(), APPLE], ids=["Linux", "Apple"])
 def test_sources_name_what_is_declared(modules):
     assert translate(sources(), modules).problems == []
+
+
+def test_the_app_for_ios_names_what_is_declared():
+    texts = {**sources(), **sample()}
+    assert translate(texts, APPLE).problems == []
+    place = ("sample", "Drawing.swift")
+    texts[place] = texts[place].replace("prediction.rotatedBox", "prediction.turnedBox")
+    assert any("turnedBox" in problem for problem in translate(texts, APPLE).problems)
 
 
 FAULTS = [
