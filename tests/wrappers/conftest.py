@@ -12,12 +12,15 @@ import msgspec
 import pytest
 from PIL import Image
 
+from contracts.model_package import ModelMetadata
 from contracts.vocabulary import ExportStatus
+from packager import environments
 from processing import goldens
 from samples.cache import describe
 
 from ..stack import Person
 
+ROOT = Path(__file__).parents[2]
 Packages = Callable[..., Path]
 Answers = list[list[dict[str, Any]]]
 ONE_OF_EACH_TASK = (
@@ -82,13 +85,26 @@ def python_answers() -> Callable[[Path, Sequence[Path]], Answers]:
     def ask(package: Path, files: Sequence[Path], *options: str) -> Answers:
         key = (package, *files, *options)
         if key not in known:
-            command = [sys.executable, str(package / "runtimes/python/example.py"), *options, *map(str, files)]
+            command = [
+                str(interpreter(package)),
+                str(package / "runtimes/python/example.py"),
+                *options,
+                *map(str, files),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
             assert done.returncode == 0, done.stderr
             known[key] = answers(done.stdout)
         return known[key]
 
     return ask
+
+
+def interpreter(package: Path) -> Path:
+    """The Python that has the package's runtime: the clean environment of its format, or else this one."""
+    metadata = msgspec.json.decode((package / "metadata.json").read_bytes(), type=ModelMetadata)
+    return environments.installed(ROOT / environments.FOLDER).get(
+        metadata.model_info.export_format, Path(sys.executable)
+    )
 
 
 def answers(printed: str) -> Answers:

@@ -18,6 +18,7 @@ from processing.masks import Mask
 from .conftest import ONE_OF_EACH_TASK, Answers, Packages, answers
 
 LIMIT_S = 300
+pytestmark = pytest.mark.timeout(2 * LIMIT_S)
 PACKAGES = [
     *((name, ExportFormat.ONNX) for name in (*ONE_OF_EACH_TASK, "shapes-rtdetr", "shapes-yolo26")),
     *((name, ExportFormat.OPENVINO) for name in ("digits-timm", "shapes-detector", "shapes-segmenter")),
@@ -33,15 +34,40 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def built() -> Callable[[ExportFormat], Cpp]:
-    """The programs that run a format."""
+    """The programs that run a format; compiled where none are kept."""
     return lambda export_format: cpp.build(BACKENDS[export_format], default_cache())
 
 
+@pytest.fixture
+def program(built: Callable[[ExportFormat], Cpp], export_format: ExportFormat) -> Cpp:
+    """What runs the format of a test's parameters: a fixture, for a test's own time is too short to compile in."""
+    return built(export_format)
+
+
+@pytest.fixture
+def package(packages: Packages, name: str, export_format: ExportFormat) -> Path:
+    """The package of a test's parameters, exported where no test has asked for it before."""
+    return packages(name, export_format)
+
+
+@pytest.fixture
+def whole(packages: Packages) -> Path:
+    return packages("shapes-detector")
+
+
+@pytest.fixture
+def onnx(built: Callable[[ExportFormat], Cpp]) -> Cpp:
+    return built(ExportFormat.ONNX)
+
+
+@pytest.fixture
+def tflite(built: Callable[[ExportFormat], Cpp]) -> Cpp:
+    return built(ExportFormat.TFLITE)
+
+
 @pytest.mark.parametrize(("name", "export_format"), PACKAGES)
-def test_every_golden_vector_is_repeated(
-    built: Callable[[ExportFormat], Cpp], packages: Packages, name: str, export_format: ExportFormat
-) -> None:
-    done = run(built(export_format).verify(packages(name, export_format)))
+def test_every_golden_vector_is_repeated(program: Cpp, package: Path) -> None:
+    done = run(program.verify(package))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-4000:]
     *lines, total = done.stdout.splitlines()
     assert len(lines) > 64
@@ -51,16 +77,10 @@ def test_every_golden_vector_is_repeated(
 
 @pytest.mark.parametrize(("name", "export_format"), PACKAGES)
 def test_the_example_predicts_what_python_predicts(
-    built: Callable[[ExportFormat], Cpp],
-    packages: Packages,
-    pictures: list[Path],
-    python_answers: Callable[..., Answers],
-    name: str,
-    export_format: ExportFormat,
+    program: Cpp, package: Path, pictures: list[Path], python_answers: Callable[..., Answers], name: str
 ) -> None:
-    package = packages(name, export_format)
     options = ["--confidence-threshold", "0.05"] if name != "shapes-segformer" else []
-    done = run(built(export_format).example(package, *options, *map(str, pictures)))
+    done = run(program.example(package, *options, *map(str, pictures)))
     assert (done.returncode, done.stderr) == (0, "")
     got, expected = answers(done.stdout), python_answers(package, pictures, *options)
     assert sum(map(len, expected)) > 0
@@ -80,10 +100,7 @@ def same(got: Answers, expected: Answers) -> None:
             assert (a ^ b).sum() <= max(2, a.size // 1_000)
 
 
-def test_faults_of_a_package_are_found_by_name(
-    built: Callable[[ExportFormat], Cpp], packages: Packages, tmp_path: Path
-) -> None:
-    whole, program = packages("shapes-detector"), built(ExportFormat.ONNX)
+def test_faults_of_a_package_are_found_by_name(onnx: Cpp, whole: Path, tmp_path: Path) -> None:
     for subject, change in {
         "FAIL  files model.onnx: differs": lambda broken: truncate(broken / "model.onnx"),
         "FAIL  model load: ": lambda broken: truncate(broken / "model.onnx"),
@@ -94,7 +111,7 @@ def test_faults_of_a_package_are_found_by_name(
         broken = tmp_path / "broken"
         shutil.copytree(whole, broken)
         change(broken)
-        done = run(program.verify(broken))
+        done = run(onnx.verify(broken))
         shutil.rmtree(broken)
         assert done.returncode == 1
         assert subject in done.stdout + done.stderr
@@ -111,9 +128,8 @@ def replace(path: Path, old: str, new: str) -> None:
 
 
 def test_files_and_options_that_mean_nothing_are_refused(
-    built: Callable[[ExportFormat], Cpp], packages: Packages, pictures: list[Path], tmp_path: Path
+    onnx: Cpp, whole: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
-    package, program = packages("shapes-detector"), built(ExportFormat.ONNX)
     (tmp_path / "empty.png").write_bytes(b"")
     for arguments, told in (
         ([str(tmp_path / "empty.png")], "not a JPEG, PNG or BMP file"),
@@ -124,14 +140,12 @@ def test_files_and_options_that_mean_nothing_are_refused(
         (["--loud", str(pictures[0])], "--loud: is unknown"),
         (["--model", str(pictures[0]), str(pictures[0])], "ONNX Runtime cannot load the model"),
     ):
-        done = run(program.example(package, *arguments))
+        done = run(onnx.example(whole, *arguments))
         assert done.returncode == 1
         assert told in done.stderr
 
 
-def test_a_package_of_another_format_is_refused_by_name(
-    built: Callable[[ExportFormat], Cpp], packages: Packages, pictures: list[Path]
-) -> None:
-    done = run(built(ExportFormat.TFLITE).example(packages("shapes-detector"), str(pictures[0])))
+def test_a_package_of_another_format_is_refused_by_name(tflite: Cpp, whole: Path, pictures: list[Path]) -> None:
+    done = run(tflite.example(whole, str(pictures[0])))
     assert done.returncode == 1
     assert 'model_info.export_format: "onnx"; this build runs: tflite' in done.stderr

@@ -23,7 +23,7 @@ def test_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_the_packager_signs_with_what_the_gateway_publishes(tmp_path: Path) -> None:
-    from packager import signing as packagers
+    from packager.provenance import signing as packagers
 
     signing.load_or_create(tmp_path)
     signer = packagers.load(str(signing.files(tmp_path)[0]))

@@ -9,7 +9,7 @@ from contracts import keys
 from contracts import model_package as mp
 from contracts import vocabulary as v
 from packager import archive, metadata, provenance
-from packager.signing import Signer
+from packager.provenance.signing import Signer
 
 VERIFY = """
 import sys

@@ -15,10 +15,10 @@ from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import TargetPlatform, WrapperLanguage
 from contracts.wrappers import PLATFORM_LANGUAGES
-from packager import delivered, edge_package
+from packager import edge_package
 from packager.export_package import Package
-from packager.proofs import Gate
-from packager.signing import Signer
+from packager.proofs import Gate, delivered
+from packager.provenance.signing import Signer
 
 replace = msgspec.structs.replace
 

@@ -20,7 +20,7 @@ from contracts.vocabulary import WrapperLanguage, WrapperProof
 from packager import export_package, wrappers
 from packager.environments import FOLDER, installed
 from packager.proofs import Gate
-from packager.verifiers import of_python
+from packager.proofs.verifiers import of_python
 from servicekit.sandbox import watch
 from servicekit.sandbox.bubblewrap import MIB, NOTHING, Limits, detect
 

@@ -17,8 +17,9 @@ from model_signing import verifying
 
 from contracts import keys, signatures
 from contracts.errors import Permanent
-from packager import export_package, provenance, signing
-from packager.signing import Signer
+from packager import export_package, provenance
+from packager.provenance import signing
+from packager.provenance.signing import Signer
 
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
 

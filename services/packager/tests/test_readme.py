@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 from contracts import model_package as mp
 from contracts.vocabulary import Decoder, ExportFormat, Proof, WrapperLanguage, WrapperProof
 from contracts.wrappers import LANGUAGES
-from packager import markdown, readme, readme_languages, wrappers
+from packager import readme, wrappers
+from packager.readme import languages, markdown
 from packager.wrappers import entry_points
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -86,7 +87,7 @@ def test_each_language_of_the_package_has_its_section_and_its_status(artefact, e
     text = readme.render(msgspec.structs.replace(artefact.metadata, model_info=info, wrapper_proofs=proofs))
     page = MARKDOWN.render(text)
     headings = re.findall(r"<h3>(.*?)</h3>", page)
-    assert headings == [readme_languages.TITLES[language] for language in LANGUAGES[export_format]]
+    assert headings == [languages.TITLES[language] for language in LANGUAGES[export_format]]
     rows = re.search(r"<th>wrapper</th>.*?<tbody>(.*?)</tbody>", page, re.DOTALL)[1].split("</tr>")[:-1]
     assert len(rows) == len(LANGUAGES[export_format])
     for language, row in zip(LANGUAGES[export_format], rows, strict=True):

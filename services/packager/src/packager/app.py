@@ -10,9 +10,10 @@ from contracts.errors import Permanent
 from contracts.events import DeploymentRequestedV1, ExportCancelledV1, ModelExportedV1
 from contracts.subjects import deployment_lease, package_lease
 from contracts.vocabulary import DeploymentType
-from packager import gates, signing
 from packager.cancellations import Cancellations
 from packager.deployments import Deployments
+from packager.proofs import gates
+from packager.provenance import signing
 from packager.reactions import Reactions
 from packager.settings import Settings
 from packager.wishes import Wishes

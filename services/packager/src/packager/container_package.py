@@ -15,9 +15,10 @@ from contracts.deployment import ContainerConfig, PlatformEndpointConfig
 from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import WrapperLanguage
-from packager import archive, markdown, metadata, provenance, readme, sample_request, wrappers
+from packager import archive, metadata, provenance, readme, sample_request, wrappers
+from packager.provenance.signing import Signer
+from packager.readme import markdown
 from packager.sample_request import SampleRequest
-from packager.signing import Signer
 
 NAME = "container-package.zip"
 MODEL = "model"

@@ -20,9 +20,9 @@ from contracts.events import (
 )
 from contracts.keys import ObjectRef
 from contracts.vocabulary import DeploymentStage, DesiredState, ExportStage
-from packager import container_package, delivered, edge_package, exported
-from packager.proofs import Gate
-from packager.signing import Signer
+from packager import container_package, edge_package, exported
+from packager.proofs import Gate, delivered
+from packager.provenance.signing import Signer
 from packager.wishes import Wishes
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted

@@ -14,8 +14,9 @@ from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import TargetPlatform, WrapperLanguage
 from contracts.wrappers import LANGUAGES, PLATFORM_LANGUAGES
-from packager import archive, markdown, metadata, provenance, readme
-from packager.signing import Signer
+from packager import archive, metadata, provenance, readme
+from packager.provenance.signing import Signer
+from packager.readme import markdown
 
 NAME = "edge-package.zip"
 RUNTIMES = "runtimes/"

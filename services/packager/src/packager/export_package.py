@@ -14,7 +14,7 @@ from contracts.keys import ObjectRef
 from contracts.model_package import ModelMetadata
 from packager import archive, artefact_names, metadata, models, provenance, readme, wrappers
 from packager.proofs import Gate
-from packager.signing import Signer
+from packager.provenance.signing import Signer
 from servicekit.objects import ObjectStore
 
 CONCURRENT_UPLOADS = 8

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from contracts.vocabulary import ExportFormat, WrapperLanguage
+from packager.proofs.verifiers import PACKAGE, Verifier, digest
 from packager.toolchains import cpp, kotlin
 from packager.toolchains.downloads import ToolchainError, default_cache
-from packager.verifiers import PACKAGE, Verifier, digest
 
 LIST = "verifiers.json"
 JAVA_SETTINGS = (Path("/etc/java-17-openjdk"), Path("/etc/ssl/certs/java"))

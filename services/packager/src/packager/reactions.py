@@ -16,7 +16,7 @@ from packager import export_package
 from packager.cancellations import Cancellations
 from packager.export_package import Sources
 from packager.proofs import Gate
-from packager.signing import Signer
+from packager.provenance.signing import Signer
 from servicekit.bus import Bus
 from servicekit.jobs import Exhausted
 from servicekit.leases import Lease

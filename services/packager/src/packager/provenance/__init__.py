@@ -13,9 +13,10 @@ from msgspec import structs
 
 from contracts import keys
 from contracts.model_package import FileDigest, ModelMetadata
-from packager import archive, sbom, statement
+from packager import archive
 from packager.metadata import digest
-from packager.signing import Signer
+from packager.provenance import sbom, statement
+from packager.provenance.signing import Signer
 from packager.wrappers import PYTHON
 
 EXPORT_PACKAGE, EDGE_PACKAGE, CONTAINER = "export-package", "edge-package", "container"

@@ -5,8 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from packager import verifiers
-from packager.proofs import NAMES, Gate
+from packager.proofs import NAMES, Gate, verifiers
 from packager.settings import Settings
 from servicekit.sandbox import bubblewrap, selftest
 from servicekit.sandbox.bare import Bare

@@ -8,8 +8,8 @@ import msgspec
 
 from contracts.model_package import ModelMetadata, Nms, TensorSpec
 from contracts.vocabulary import Decoder, ExportFormat, Framework, Precision, Proof
-from packager import readme_figures, readme_languages
-from packager.markdown import code_block, escape, table
+from packager.readme import figures, languages
+from packager.readme.markdown import code_block, escape, table
 from processing.decoders import DECODERS, Kind
 
 CLASSES_SHOWN = 100
@@ -97,19 +97,19 @@ def render(metadata: ModelMetadata) -> str:
         proof_meaning=PROOFS[metadata.parity.proof],
         model_file=metadata.model_file,
         model_parts=PARTS.get(info.export_format, ""),
-        languages=readme_languages.names(metadata),
-        options_taken=readme_languages.options_taken(metadata),
-        status=readme_languages.status(metadata),
-        sections=readme_languages.sections(metadata),
+        languages=languages.names(metadata),
+        options_taken=languages.options_taken(metadata),
+        status=languages.status(metadata),
+        sections=languages.sections(metadata),
         names_inside=NAMES_INSIDE[info.export_format],
         licence=LICENCES[info.framework],
         input_table=_input_table(metadata),
         output_table=table(("output", "shape", "type", "layout"), map(_output_row, metadata.output_spec.values())),
         result=result(metadata),
         classes=_classes(metadata),
-        parity=readme_figures.parity(metadata.parity),
-        sizes=readme_figures.sizes(metadata.sizes),
-        speed=readme_figures.speed(metadata.performance),
+        parity=figures.parity(metadata.parity),
+        sizes=figures.sizes(metadata.sizes),
+        speed=figures.speed(metadata.performance),
         checkpoint=metadata.provenance.checkpoint_sha256,
         options=code_block(msgspec.to_builtins(metadata.provenance.export_options)),
         signature=signature(metadata),

@@ -17,11 +17,12 @@ from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata, WrapperStatus
 from contracts.vocabulary import ExportFormat, WrapperLanguage, WrapperProof
 from contracts.wrappers import LANGUAGES
-from packager import diagnosis, metadata, wrappers
-from packager.diagnosis import Check
+from packager import metadata, wrappers
+from packager.proofs import diagnosis
+from packager.proofs.diagnosis import Check
+from packager.proofs.trial import Trial, expected_checks, lay_out
+from packager.proofs.verifiers import WITHOUT_MODEL, Verifier, Verifiers
 from packager.toolchains import swift
-from packager.trial import Trial, expected_checks, lay_out
-from packager.verifiers import WITHOUT_MODEL, Verifier, Verifiers
 from servicekit.sandbox import command
 from servicekit.sandbox.bare import Bare
 from servicekit.sandbox.bubblewrap import MIB, Limits, Sandbox

@@ -44,7 +44,7 @@ def ask(folder: Path, python: str, package: Path, failed: Iterable[Check]) -> Qu
     """Lay `faults.py`, our own processing and comparisons and the failed checks into `folder`: what the package brings may be at fault."""
     python_files = wrappers.language_files(WrapperLanguage.PYTHON)
     texts = {name.removeprefix(f"{wrappers.PYTHON}/"): data for name, data in python_files.items()}
-    texts |= {name: (files("packager") / "faults" / name).read_bytes() for name in SCRIPTS}
+    texts |= {name: (files("packager.proofs") / "faults" / name).read_bytes() for name in SCRIPTS}
     texts |= {QUESTION: msgspec.json.encode(tuple(failed))}
     for path in archive.written(folder, texts).values():
         path.chmod(_FILE)

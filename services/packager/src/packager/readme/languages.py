@@ -6,7 +6,7 @@ from string import Template
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import ExportFormat, WrapperLanguage
 from contracts.wrappers import LANGUAGES
-from packager import markdown
+from packager.readme import markdown
 from packager.wrappers import BEGINS
 from processing.decoders import DECODERS, Kind
 

@@ -1,7 +1,7 @@
 """The README's figures: parity, size and speed, as the export measured them."""
 
 from contracts.model_package import ParitySummary, Performance, Sizes
-from packager.markdown import escape, table
+from packager.readme.markdown import escape, table
 
 
 def parity(found: ParitySummary) -> str:
