@@ -199,7 +199,7 @@ async def test_a_truncated_model_is_refused_before_anything_runs_it(make: Make, 
 IN_WRAPPERS = {
     "stretch instead of letterbox": ("geometry.py", '"letterbox": letterbox,', '"letterbox": stretch,', "stretch instead of letterbox"),
     "BGR for RGB": ("pipeline.py", 'self.format.color_space == "BGR"', 'self.format.color_space != "BGR"', "BGR instead of RGB"),
-    "wrong std": ("pipeline.py", "(scaled[None, :] - mean) / std", "(scaled[None, :] - mean) / std / np.float32(2)", "wrong mean or std"),
+    "wrong std": ("pipeline.py", "(scaled[None, :] - mean) / std", "(scaled[None, :] - mean) / std / np.float32(2)", "wrong std"),
     "off by half a pixel": (
         "kernels.py",
         "cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)",

@@ -140,9 +140,8 @@ def _model(pipeline: Pipeline, run: Run, confidence: float | None, number: int, 
 
 
 def _confidence(pipeline: Pipeline, runs: Sequence[Run], low: float) -> float | None:
+    """What to ask for: nothing, so that the metadata's own threshold is tried too, unless that lets nothing through."""
     if not pipeline.post.detects:
         return None
-    for run in runs:
-        if pipeline.postprocess(run.outputs, pipeline.preprocess(run.picture)[1]):
-            return pipeline.post.confidence
-    return low
+    found = (pipeline.postprocess(run.outputs, pipeline.preprocess(run.picture)[1]) for run in runs)
+    return None if any(found) else low

@@ -186,20 +186,16 @@ def _other_normalisation(
         channel = int(np.unravel_index(place, tensor.shape)[axis])
         pairs.setdefault(channel, []).append((float(tensor.ravel()[place]), value))
     lines: dict[int, tuple[float, float]] = {}
-    flat: tuple[str, str, str] | None = None
     for channel, known in pairs.items():
         ours, theirs = np.array(known).T
-        if len(ours) < ENOUGH:
-            continue
-        if np.ptp(ours) == 0.0 and np.ptp(theirs) == 0.0:
-            flat = flat or ("mean or std", f"{ours[0]:g} for the padding", f"{theirs[0]:g} for it")
+        if len(ours) < ENOUGH or np.ptp(ours) == 0.0:
             continue
         slope, shift = np.polyfit(ours, theirs, 1)
         if slope == 0.0 or np.abs(slope * ours + shift - theirs).max() > 1e-3 * max(np.ptp(theirs), 1e-9):
             return None
         lines[channel] = (float(slope), float(shift))
     if not lines:
-        return flat
+        return None
     first, normal = lines[min(lines)], pipeline.normalize
     each = [
         (std, mean, *lines.get(i, first)) for i, (std, mean) in enumerate(zip(normal.std, normal.mean, strict=True))
