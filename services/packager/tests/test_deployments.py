@@ -253,16 +253,16 @@ async def test_exports_that_are_not_what_they_stated_fail_with_a_reason(
     replace = msgspec.structs.replace
     requests = {name: await exported(artefact) for name in REASONS}
     roots = {name: keys.export_root(request.export_job_id) for name, request in requests.items()}
-    await object_store.delete(roots["missing"] + "NOTICE.txt")
-    model = roots["other bytes"] + "model.onnx"
-    await object_store.put_bytes(model, (await object_store.get_bytes(model, 1 << 26))[:-1] + b"!")
-    await object_store.put_bytes(roots["other metadata"] + keys.METADATA, b'{"schema_version": 1}')
-    for name, change in (("escaping", lambda file: replace(file, path=f"../{file.path}")),
-                         ("too large", lambda file: replace(file, size_bytes=settings.model_max_bytes + 1))):  # fmt: skip
+    await object_store.delete(roots["missing"] + keys.PACKAGE)
+    package = roots["other bytes"] + keys.PACKAGE
+    await object_store.put_bytes(package, swapped(await object_store.get_bytes(package, 1 << 26), "model.onnx"))
+    package = roots["broken"] + keys.PACKAGE
+    await object_store.put_bytes(package, (await object_store.get_bytes(package, 1 << 26))[:-100])
+    named = replace(requests["other metadata"].metadata, model_file="other.onnx")
+    requests["other metadata"] = replace(requests["other metadata"], metadata=named)
+    for name, change in (("too large", lambda file: replace(file, size_bytes=settings.model_max_bytes + 1)),):
         metadata = requests[name].metadata
         requests[name] = replace(requests[name], metadata=replace(metadata, files=tuple(map(change, metadata.files))))
-        stored = msgspec.json.encode(requests[name].metadata)
-        await object_store.put_bytes(roots[name] + keys.METADATA, stored)
     requests["empty"] = replace(requests["empty"], metadata=replace(requests["empty"].metadata, files=()))
     await state(bus, *requests.values())
     async with run_app(settings, telemetry):
@@ -275,12 +275,22 @@ async def test_exports_that_are_not_what_they_stated_fail_with_a_reason(
         assert not await object_store.exists(keys.edge_package(request.deployment_id))
 
 
+def swapped(package, name):
+    """The same zip but for one byte of a file, with a checksum that fits."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(package)) as old, zipfile.ZipFile(changed, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            new.writestr(entry, data[:-1] + b"!" if entry.filename == name else data)
+    return changed.getvalue()
+
+
 REASONS = {
-    "missing": "NOTICE.txt",
+    "missing": "export-package.zip",
     "other bytes": "SHA-256",
+    "broken": "cannot be read",
     "other metadata": "metadata.json",
     "too large": "are allowed",
-    "escaping": "no path for a package",
     "empty": "lists no files",
 }
 

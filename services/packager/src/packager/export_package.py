@@ -128,7 +128,7 @@ def _finish(model: ModelMetadata, staged: _Staged, folder: Path, signer: Signer 
 
 
 async def upload(store: ObjectStore, job_id: UUID, package: Package, prove: Callable[[], Awaitable[None]]) -> Stored:
-    """Store every file loose and the zip last, so that whoever sees the zip finds all of it.
+    """Store the zip, and before it, loose, what is opened by itself: everything but what the wrappers are made of.
 
     `prove` raises where the job belongs to another packager; it is asked before each file, because a process may have
     been stopped for long between any two.
@@ -140,7 +140,11 @@ async def upload(store: ObjectStore, job_id: UUID, package: Package, prove: Call
             await prove()
             return await store.put_file(keys.export_file(job_id, name), path, content_type(name))
 
-    loose = package.members | package.beside
+    begins = set(package.metadata.runtime_wrappers.values())
+    opened = {
+        name: path for name, path in package.members.items() if name in begins or not name.startswith("runtimes/")
+    }
+    loose = opened | package.beside
     refs = dict(zip(loose, await asyncio.gather(*(put(name, path) for name, path in loose.items())), strict=True))
     return Stored(
         metadata=package.metadata,

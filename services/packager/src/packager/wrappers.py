@@ -11,7 +11,6 @@ from packager.environments import IMAGING, PINS, RUNTIMES
 
 PYTHON = "runtimes/python"
 SWIFT_BUILD = "runtimes/swift/Package.swift"
-SWIFT_BUILD = "runtimes/swift/Package.swift"
 BEGINS: dict[WrapperLanguage, str] = {
     WrapperLanguage.PYTHON: "model_wrapper.py",
     WrapperLanguage.CPP: "model_wrapper.h",

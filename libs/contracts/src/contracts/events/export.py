@@ -78,7 +78,7 @@ class ModelExportedV1(Struct, frozen=True, kw_only=True, tag_field="type", tag="
 
 
 class PackageBuiltV1(Struct, frozen=True, kw_only=True, tag_field="type", tag="export.packages.built.v1"):
-    """The package and its loose files lie under exports/{job_id}/; the job is complete."""
+    """The package, and loose what of it is opened by itself, lie under exports/{job_id}/; the job is complete."""
 
     job_id: UUID
     user_id: UUID
