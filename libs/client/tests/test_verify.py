@@ -4,23 +4,20 @@ import json
 import os
 import random
 import stat
-import struct
 import sys
 import tracemalloc
 import zipfile
-import zlib
 
 import pytest
 
 from contracts import keys
-from modelport.packages import goldens, layout, trust
+from modelport.packages import goldens, trust
 from modelport.packages.report import Outcome
-from modelport.packages.verify import Wish, verify
 from packager import archive
 
 from .packages import members, signer, zipped
+from .verifying import SOMEBODY, checked, failure, unpacked, written
 
-SOMEBODY = signer()
 BIG = 96 << 20
 
 
@@ -32,28 +29,6 @@ def package(tmp_path_factory):
 @pytest.fixture(scope="module")
 def content(package):
     return package.read_bytes()
-
-
-def checked(path, *, trusted=(SOMEBODY.public_key,), python=None, **wish):
-    return verify(path, Wish(keys=trusted, python=python, environ=dict(os.environ), **wish))
-
-
-def failure(path, **wish):
-    """The name and sentence of the check that failed."""
-    [found] = [check for check in checked(path, **wish).checks if check.outcome is Outcome.FAILED]
-    return found.name, found.detail
-
-
-def unpacked(package, folder):
-    with zipfile.ZipFile(package) as opened:
-        opened.extractall(folder)
-    return folder
-
-
-def written(folder, content):
-    path = folder / "changed.zip"
-    path.write_bytes(content)
-    return path
 
 
 def test_a_package_is_right_as_a_zip_and_as_a_folder(package, tmp_path):
@@ -253,67 +228,6 @@ def test_a_package_whose_signature_was_taken_away_is_not_passed_as_unsigned(pack
     assert "the signature was removed" in sentence
 
 
-@pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../up", "a/../../up", "a\\b", "a//b", "./a", "a\nb", "", "README.md/x"]
-)
-def test_paths_that_leave_a_package_are_refused(name, tmp_path):
-    entries = [layout.Entry(path, 0, 0) for path in sorted({"README.md", name})]
-    places = list(layout.placed(entries))
-    made = b"".join(layout.local_header(entry) for entry in entries) + layout.ending(places)
-    assert failure(written(tmp_path, made))[0] == "archive"
-
-
-@pytest.mark.parametrize("claimed", [1 << 40, 0xFFFFFFFE, 100])
-def test_a_zip_that_claims_more_than_it_has_is_refused_without_reading_it(claimed, tmp_path):
-    entry = layout.Entry("bomb", claimed, 0)
-    made = layout.local_header(entry) + layout.ending([layout.Placed(entry, 0, len(layout.local_header(entry)))])
-    assert failure(written(tmp_path, made))[0] == "archive"
-
-
-def test_a_directory_of_a_million_files_is_refused_without_reading_it(tmp_path):
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, 0x7FFFFFFF, 0, 0)
-    assert "at most" in failure(written(tmp_path, bytes(200) + end))[1]
-
-
-def test_what_cannot_be_run_is_named(tmp_path):
-    path = zipped(tmp_path, SOMEBODY, texts={goldens.REQUIREMENTS: b"msgspec\nno-such-runtime==1.0  # why\n"})
-    report = checked(path, python=sys.executable)
-    assert not report.has_failed
-    assert not report.is_complete
-    assert report.checks[-1].outcome is Outcome.NOT_RUN
-    assert "no-such-runtime==1.0" in report.checks[-1].detail
-    assert "pip install" in report.checks[-1].hint
-
-
-def test_goldens_that_do_not_pass_are_a_failure_with_their_line(tmp_path):
-    path = zipped(tmp_path, SOMEBODY, texts={"model.onnx": b"a model that computes something else"})
-    name, detail = failure(path, python=sys.executable)
-    assert name == goldens.NAME
-    assert "model FAILED" in detail
-    assert "0 of 1 checks passed" in detail
-
-
-def test_another_release_than_the_required_one_is_told(tmp_path):
-    path = zipped(tmp_path, SOMEBODY, texts={goldens.REQUIREMENTS: b"msgspec==0.0.1\n"})
-    assert "in place of 0.0.1" in checked(path, python=sys.executable).checks[-1].detail
-
-
-def test_nothing_of_a_changed_package_is_run(package, tmp_path):
-    folder, witness = unpacked(package, tmp_path / "folder"), tmp_path / "witness"
-    (folder / goldens.VERIFY).write_text(f"open({str(witness)!r}, 'w')")
-    report = checked(folder, python=sys.executable)
-    assert report.has_failed
-    assert report.checks[-1].outcome is Outcome.NOT_RUN
-    assert not witness.exists()
-
-
-def test_the_tokens_of_the_user_are_not_handed_to_a_package(tmp_path, monkeypatch):
-    monkeypatch.setenv("MODELPORT_TOKEN", "secret")
-    script = b"import os; print(sorted(n for n in os.environ if n.startswith('MODELPORT')), '1 of 1 checks passed')"
-    path = zipped(tmp_path, SOMEBODY, texts={goldens.VERIFY: script})
-    assert checked(path, python=sys.executable).checks[-1].detail == "[] 1 of 1 checks passed"
-
-
 def test_memory_does_not_grow_with_the_package(tmp_path):
     with (tmp_path / "weights").open("wb") as file:
         file.truncate(BIG)
@@ -328,18 +242,6 @@ def test_memory_does_not_grow_with_the_package(tmp_path):
             tracemalloc.stop()
         assert not report.has_failed
         assert peak < 16 << 20
-
-
-@pytest.mark.parametrize("limit", [10, 200, 320, 400, 4900, 5000, 5300, 20_000])
-def test_the_layout_is_what_the_packager_writes_also_beyond_32_bits(limit, tmp_path, monkeypatch):
-    """The module that writes zips is told that sizes need 64 bits much earlier than at 2 GiB."""
-    texts = {"a.txt": b"", "b/run.sh": random.Random(1).randbytes(5000), "b/ü.bin": bytes(300), "z": b"z" * 100}
-    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
-    archive.write(tmp_path / "made.zip", archive.written(tmp_path / "files", texts))
-    entries = [layout.Entry(name, len(texts[name]), zlib.crc32(texts[name])) for name in sorted(texts)]
-    places = list(layout.placed(entries, limit))
-    ours = b"".join(layout.local_header(entry, limit) + texts[entry.name] for entry in entries)
-    assert ours + layout.ending(places, limit) == (tmp_path / "made.zip").read_bytes()
 
 
 def test_trusted_keys_are_kept_side_by_side(tmp_path):

@@ -5,13 +5,11 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from google.protobuf import text_format
 from hypothesis import HealthCheck, example, given, settings
@@ -24,12 +22,11 @@ from contracts import model_package as mp
 from contracts.deployment import ContainerConfig
 from contracts.errors import Permanent
 from contracts.vocabulary import ExportFormat
-from packager import container_package, export_package, sample_request
+from packager import container_package, export_package
 from packager.export_package import Package
 from packager.provenance import MADE_HERE
 from packager.settings import Settings
 from processing import goldens
-from processing.pipeline import Pipeline
 
 from .conftest import HOSTILE, make_artefact
 
@@ -193,99 +190,6 @@ def test_class_names_are_lines_of_labels_and_nothing_else(package: Package, tmp_
     for file in ("Dockerfile", ".dockerignore", "build.sh", "config.pbtxt", "input.json", "README.md"):
         text = made.read(file).decode()
         assert not any(name in text for name in HOSTILE)
-
-
-@pytest.mark.parametrize("engines", ["", "nothing-here"])
-def test_the_build_script_says_what_to_install(package: Package, tmp_path: Path, engines: str) -> None:
-    script = tmp_path / "build.sh"
-    script.write_bytes(build(package, tmp_path / "made").read("build.sh"))
-    shell = shutil.which("sh")
-    assert shell
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "dirname").symlink_to(str(shutil.which("dirname")))
-    done = subprocess.run(
-        (shell, str(script)), env={"PATH": str(tools), "ENGINE": engines}, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 1
-    assert f"none of these works here: {engines or 'docker podman buildah'}; install one" in done.stderr
-
-
-@pytest.mark.parametrize("engine", ["docker", "podman", "buildah"])
-def test_the_build_script_hands_name_and_options_to_what_works(package: Package, tmp_path: Path, engine: str) -> None:
-    folder = tmp_path / "a folder's $name"
-    folder.mkdir()
-    build(package, tmp_path / "made").extractall(folder)
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("docker", "podman", "buildah"):
-        works = "exit 0" if name == engine else "exit 1"
-        (tools / name).write_text(f'#!/bin/sh\n[ "$1" = info ] && {works}\npwd\nprintf "%s\\n" "$@"\n')
-        (tools / name).chmod(0o755)
-    environment = {"PATH": f"{tools}:/usr/bin:/bin", "IMAGE": "my image:1"}
-    done = subprocess.run(
-        ("/bin/sh", str(folder / "build.sh"), "--label", "a b"),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    verb = "bud" if engine == "buildah" else "build"
-    assert done.stdout.splitlines() == [str(folder), verb, "--label", "a b", "-t", "my image:1", "."]
-
-
-def test_the_build_script_is_a_program(package: Package, tmp_path: Path) -> None:
-    made = build(package, tmp_path / "made")
-    modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in made.infolist()}
-    assert modes.pop("build.sh") == 0o755
-    assert set(modes.values()) == {0o644}
-
-
-def test_the_request_is_the_golden_picture_s_tensor(package: Package) -> None:
-    vectors, arrays = goldens.read(package.members[keys.GOLDENS].read_bytes())
-    chosen = next(one for one in vectors["model"] if one["predictions"])
-    request = sample_request.build(package.metadata, package.members[keys.GOLDENS].read_bytes())
-    (sent,) = json.loads(request.body)["inputs"]
-    tensor = np.array(sent["data"], np.float32).reshape(sent["shape"])
-    assert goldens.fingerprint(tensor) == chosen["tensor"]
-    expected, _ = Pipeline.from_metadata(msgspec.to_builtins(package.metadata)).preprocess(arrays[chosen["picture"]])
-    assert np.array_equal(tensor, expected)
-
-
-def test_a_request_too_long_for_json_is_bytes(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = package.members[keys.GOLDENS].read_bytes()
-    text = sample_request.build(package.metadata, vectors)
-    monkeypatch.setattr(sample_request, "JSON_BYTES", len(text.body) - 1)
-    assert sample_request.build(package.metadata, vectors).file == "input.json"
-    monkeypatch.setattr(sample_request, "JSON_BYTES", 1000)
-    request = sample_request.build(package.metadata, vectors)
-    assert request.file == "input.bin"
-    head = json.loads(request.body[: request.json_bytes])["inputs"][0]
-    raw = request.body[request.json_bytes :]
-    assert head["parameters"]["binary_data_size"] == len(raw) == 4 * 3 * 32 * 48
-    told = np.array(json.loads(text.body)["inputs"][0]["data"], np.float32)
-    assert np.array_equal(np.frombuffer(raw, "<f4"), told)
-
-
-def test_a_fixed_batch_is_filled_with_the_same_picture(package: Package) -> None:
-    spec = replace(package.metadata.input_spec, shape=(3, 3, 32, 48))
-    vectors = package.members[keys.GOLDENS].read_bytes()
-    request = sample_request.build(replace(package.metadata, input_spec=spec), vectors)
-    (sent,) = json.loads(request.body)["inputs"]
-    assert sent["shape"] == [3, 3, 32, 48]
-    pictures = np.array(sent["data"]).reshape(3, -1)
-    assert (pictures == pictures[0]).all()
-    assert request.shapes["output0"][0] == 3
-
-
-def test_a_request_that_no_server_takes_is_refused_by_name(package: Package) -> None:
-    spec = replace(package.metadata.input_spec, shape=(4000, 3, 32, 48))
-    with pytest.raises(Permanent, match="73728000 bytes") as caught:
-        sample_request.build(replace(package.metadata, input_spec=spec), package.members[keys.GOLDENS].read_bytes())
-    assert caught.value.code == "unsupported"
-    assert "batch" in caught.value.hint
 
 
 @pytest.mark.parametrize("export_format", set(ExportFormat) - {ExportFormat.ONNX})
