@@ -102,3 +102,53 @@ def test_a_member_that_claims_gigabytes_is_not_unpacked(tmp_path, monkeypatch):
         archive.writestr("model/extra/config.txt", b" " * 10_000)
     with pytest.raises(Permanent, match="too large"):
         artefact_names.claims(ExportFormat.TORCHSCRIPT, {"model.torchscript": path})
+
+
+def _encrypted(data: bytearray) -> None:
+    data[6] |= 1
+    data[data.find(b"PK\1\2") + 8] |= 1
+
+
+def _compressed_in_an_unknown_way(data: bytearray) -> None:
+    data[8] = data[data.find(b"PK\1\2") + 10] = 99
+
+
+def _damaged(data: bytearray) -> None:
+    data[44:54] = b"\xff" * 10
+
+
+@pytest.mark.parametrize(
+    ("change", "method"),
+    [
+        (_encrypted, zipfile.ZIP_STORED),
+        (_compressed_in_an_unknown_way, zipfile.ZIP_STORED),
+        (_damaged, zipfile.ZIP_DEFLATED),
+        (_damaged, zipfile.ZIP_BZIP2),
+    ],
+)
+def test_a_member_that_cannot_be_unpacked_refuses_the_model(tmp_path, change, method):
+    path = tmp_path / "model.tflite"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("modelport.json", b'{"modelport.names": "{}"}' * 10)
+    data = bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(data)
+    with pytest.raises(Permanent, match="cannot be read"):
+        artefact_names.claims(ExportFormat.TFLITE, {"model.tflite": path})
+
+
+def test_a_list_of_files_without_end_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(artefact_names, "MAX_BYTES", 1000)
+    path = tmp_path / "model.torchscript"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(100):
+            archive.writestr(f"model/{number}", b"")
+    with pytest.raises(Permanent, match="far more files"):
+        artefact_names.claims(ExportFormat.TORCHSCRIPT, {"model.torchscript": path})
+
+
+def test_messages_in_messages_do_not_multiply_the_limit(monkeypatch):
+    monkeypatch.setattr(protobuf, "MAX_FIELDS", SMALL)
+    many = b"\x0a\x00" * (SMALL // 4)
+    with pytest.raises(protobuf.ProtobufError, match="fields"):
+        protobuf.pairs(memoryview((b"\x0a" + bytes([len(many)]) + many) * 8), 1)

@@ -7,7 +7,9 @@ A TensorRT engine has no place for them.
 import ast
 import mmap
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from xml.parsers import expat
@@ -19,10 +21,12 @@ from contracts.errors import Permanent
 from contracts.model_package import ModelMetadata
 from contracts.vocabulary import ExportFormat
 from packager import protobuf
+from servicekit.zips import require_short_directory
 
 OWN, CONVENTIONAL = "modelport.names", "names"
 MAX_BYTES = 16 << 20
-"""Of one list of names."""
+"""Of one list of names, and of a zip's list of files."""
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENTRY = re.compile(r"""(\d{1,9}): ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(, |$)""")
 """Of a dict as Python writes it; read entry by entry, because a syntax tree of it would take a hundred times its bytes."""
 Names = dict[int, str]
@@ -65,8 +69,11 @@ def claims(export_format: ExportFormat, members: Mapping[str, Path]) -> Claims:
         ValueError,
         SyntaxError,
         LookupError,
-        RecursionError,
+        RuntimeError,
         MemoryError,
+        EOFError,
+        struct.error,
+        zlib.error,
         zipfile.BadZipFile,
         expat.ExpatError,
     ) as error:
@@ -123,6 +130,7 @@ def _protobuf(*path: int) -> Callable[[Path], Claims]:
 
 
 def _tflite(path: Path) -> Claims:
+    require_short_directory(path, MAX_BYTES)
     with zipfile.ZipFile(path) as archive:
         told = {OWN: _own(_member(archive, "modelport.json"))}
         if "metadata.json" in archive.namelist():
@@ -134,6 +142,7 @@ def _tflite(path: Path) -> Claims:
 def _torchscript(path: Path) -> Claims:
     """Of extra files, which lie in a folder of any name."""
     told: Claims = {}
+    require_short_directory(path, MAX_BYTES)
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.endswith("/extra/modelport.json"):
@@ -152,8 +161,9 @@ def _conventional(told: bytes) -> Names:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > MAX_BYTES:
-        raise ValueError(f"{name} is too large")
+    entry = archive.getinfo(name)
+    if entry.file_size > MAX_BYTES or entry.compress_type not in _COMPRESSIONS:
+        raise ValueError(f"{name} is too large, or compressed in another way than zips of models are")
     with archive.open(name) as file:
         return file.read(MAX_BYTES)
 

@@ -1,6 +1,6 @@
 """As much of protobuf as it takes to find a few texts in a large message, without a schema and without copying weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_FIELDS = 1_000_000
@@ -10,10 +10,10 @@ class ProtobufError(ValueError):
     """Bytes that are no protobuf message."""
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and content of each field that holds bytes; numbers are passed over."""
+def fields(message: memoryview, left: Iterator[int] | None = None) -> Iterator[tuple[int, memoryview]]:
+    """Number and content of each field that holds bytes; numbers are passed over. Each takes one from what is `left` of a limit."""
     at, end = 0, len(message)
-    for _ in range(MAX_FIELDS):
+    for _ in _limit() if left is None else left:
         if at >= end:
             return
         key, at = varint(message, at)
@@ -48,17 +48,27 @@ def varint(message: memoryview, at: int) -> tuple[int, int]:
     raise ProtobufError("has a number without end")
 
 
-def inside(message: memoryview, *path: int) -> list[memoryview]:
+def _limit() -> Iterator[int]:
+    return iter(range(MAX_FIELDS))
+
+
+def _inside(message: memoryview, path: Sequence[int], left: Iterator[int]) -> Iterator[memoryview]:
     """All messages that are reached by following these field numbers."""
-    found = [message]
-    for number in path:
-        found = [content for outer in found for key, content in fields(outer) if key == number]
-    return found
+    if not path:
+        yield message
+        return
+    for number, content in fields(message, left):
+        if number == path[0]:
+            yield from _inside(content, path[1:], left)
 
 
 def pairs(message: memoryview, *path: int) -> dict[str, str]:
-    """A map of texts, which protobuf writes as messages of a key, 1, and a value, 2."""
-    entries = [dict(fields(entry)) for entry in inside(message, *path)]
+    """A map of texts, which protobuf writes as messages of a key, 1, and a value, 2; `path` leads to these.
+
+    The limit is on all that is read together, so that messages in messages do not multiply it.
+    """
+    left = _limit()
+    entries = (dict(fields(entry, left)) for entry in _inside(message, path, left))
     return {_text(entry.get(1)): _text(entry.get(2)) for entry in entries}
 
 
