@@ -11,7 +11,8 @@ import zipfile
 import pytest
 
 from contracts import keys
-from modelport.packages import goldens, trust
+from modelport.packages import diff, goldens, trust
+from modelport.packages.errors import PackageError
 from modelport.packages.report import Outcome
 from packager import archive
 
@@ -255,3 +256,8 @@ def test_trusted_keys_are_kept_side_by_side(tmp_path):
     given = tmp_path / "one.pem"
     given.write_text(second.pem)
     assert trust.trusted([given], environ) == (second,)
+
+
+def test_a_description_nested_without_end_is_refused_in_words():
+    with pytest.raises(PackageError, match=r"metadata\.json cannot be read"):
+        diff.decoded(b'{"model_info":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "a.zip")

@@ -62,7 +62,7 @@ def decoded(data: bytes, where: str) -> dict[str, object]:
     """metadata.json as its values; raises PackageError unless it is one that this release reads."""
     try:
         return msgspec.json.decode(data, type=dict[str, object])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise PackageError(f"{where}: metadata.json cannot be read: {error}.") from error
 
 

@@ -155,7 +155,7 @@ def _sha256(source: Source, name: str) -> str:
 def _decoded(source: Source, name: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(sources.whole(source, name, JSON_BYTES), type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise PackageError(f"{name} cannot be read: {error}.") from error
 
 

@@ -211,6 +211,6 @@ def _checks(output: bytes) -> tuple[Check, ...]:
     for line in output.splitlines():
         try:
             found.append(msgspec.json.decode(line, type=Check))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return tuple(found)

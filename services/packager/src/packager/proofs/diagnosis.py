@@ -57,6 +57,6 @@ def cause(output: bytes) -> str:
     lines = output.splitlines()
     try:
         fault = msgspec.json.decode(lines[-1], type=Fault) if lines else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         fault = None
     return UNKNOWN if fault is None else f"{fault.name}: {fault.sentence}"[:_SHOWN]
