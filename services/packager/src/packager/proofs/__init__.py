@@ -161,7 +161,7 @@ class Gate:
         )
         if answer.ended.exit_code != 0 or len(answer.checks) != wanted:
             how = answer.ended.signal.name if answer.ended.signal else f"status {answer.ended.exit_code}"
-            said = " ".join(answer.ended.errors.decode(errors="replace").split())[-_SHOWN:]
+            said = diagnosis.shown(answer.ended.errors.decode(errors="replace"))[-_SHOWN:]
             sentence = f"{name}'s verify ended with {how} after {len(answer.checks)} of {wanted} checks: {said}"
             raise Permanent("wrapper_disagrees", sentence)
 
@@ -202,7 +202,7 @@ def _of_suffix(sources: Mapping[str, bytes], suffix: str) -> dict[str, bytes]:
 
 
 def _told(check: Check) -> str:
-    return f"{check.subject} '{check.name}': {check.detail}"[:_SHOWN]
+    return diagnosis.shown(f"{check.subject} '{check.name}': {check.detail}")[:_SHOWN]
 
 
 def _checks(output: bytes) -> tuple[Check, ...]:

@@ -59,4 +59,9 @@ def cause(output: bytes) -> str:
         fault = msgspec.json.decode(lines[-1], type=Fault) if lines else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         fault = None
-    return UNKNOWN if fault is None else f"{fault.name}: {fault.sentence}"[:_SHOWN]
+    return UNKNOWN if fault is None else shown(f"{fault.name}: {fault.sentence}")[:_SHOWN]
+
+
+def shown(text: str) -> str:
+    """A stranger's words on one line for people, without characters that a database refuses or a terminal obeys."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
