@@ -22,6 +22,21 @@ PROBE_S = 120.0
 REQUIREMENTS_BYTES = 1 << 16
 _OPTIONS = ("-E", "-s", "-B")
 """Nothing of the user's own environment is imported, nothing is written beside the sources."""
+_KEPT = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "USERPROFILE",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "LANG",
+        "SYSTEMROOT",
+        "LD_LIBRARY_PATH",
+        "DYLD_LIBRARY_PATH",
+    }
+)
+_KEPT_FAMILIES = ("LC_", "CUDA_", "OMP_")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:==([^\s;#]+))?")
 _PROBE = """
 import importlib.metadata, json, sys
@@ -120,8 +135,8 @@ def _run(python: str, folder: Path, environ: Mapping[str, str], remark: str) -> 
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The user's, without what changes Python and without what opens doors at Modelport."""
-    return {name: value for name, value in environ.items() if not name.startswith(("PYTHON", "MODELPORT_"))}
+    """Of the user's, what programs and runtimes are found by; tokens of any kind are not handed to a package."""
+    return {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_FAMILIES)}
 
 
 def _not_run(detail: str, hint: str) -> Check:
