@@ -172,6 +172,15 @@ def test_a_folder_holds_what_was_signed_and_nothing_else(change, name, sentence,
     assert found[1].startswith(sentence)
 
 
+def test_what_was_put_into_an_unpacked_folder_is_told_how_to_mend(package, tmp_path):
+    for number, change in enumerate(
+        (lambda f: (f / "picture.jpg").write_text("x"), lambda f: (f / "lib64").symlink_to("."))
+    ):
+        change(folder := unpacked(package, tmp_path / f"folder{number}"))
+        [found] = [check for check in checked(folder).checks if check.outcome is Outcome.FAILED]
+        assert "check the zip" in found.hint
+
+
 def test_bytecode_left_by_a_use_is_named_as_such(package, tmp_path):
     folder = unpacked(package, tmp_path / "folder")
     (folder / "runtimes/python/__pycache__").mkdir()

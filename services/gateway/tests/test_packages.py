@@ -167,6 +167,7 @@ async def test_what_no_package_can_be_is_refused_by_field(gateway: Gateway) -> N
     for kind, config, field in REFUSED:
         refused = (await client.send("POST", PATH, {**asked(job, kind), "config": config})).json()
         assert (refused["code"], refused["errors"][0]["field"]) == ("invalid_request", field), config
+        assert "regex" not in refused["detail"], "people do not read patterns"
     assert await gateway.messages("deployment.>") == []
 
 

@@ -23,6 +23,14 @@ Registry = Annotated[
 ImageReference = Annotated[str, Meta(max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*(?![\s\S])")]
 """Grammar of the OCI distribution specification; nothing that a Dockerfile or a shell could take for more than a name."""
 
+SPELLINGS: dict[str, str] = {
+    "config.image_name": "at most 128 small letters and digits, with . _ - and / between them, such as shapes/detector",
+    "config.image_tag": "at most 128 letters, digits, . _ and -, beginning with neither . nor -, such as 1.2",
+    "config.registry": "a host with or without a port, such as registry.example.com:5000",
+    "config.base_image": "a reference such as nvcr.io/nvidia/tritonserver:26.06-py3, without spaces",
+}
+"""What the patterns above ask for, in words."""
+
 
 class DownloadConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="download"):
     """Nothing to choose."""
@@ -76,6 +84,8 @@ CONFIGS: dict[DeploymentType, type[DeploymentConfig]] = {
     DeploymentType.CONTAINER: ContainerConfig,
 }
 
+_SHOWN = 100
+
 
 def parse_deployment_config(deployment_type: DeploymentType, raw: dict[str, object] | None) -> DeploymentConfig:
     """The typed `config` of a request; raises Permanent: "invalid_request" or, for what this release cannot do, "unsupported"."""
@@ -84,6 +94,9 @@ def parse_deployment_config(deployment_type: DeploymentType, raw: dict[str, obje
         config = msgspec.convert(given, CONFIGS[deployment_type])
     except msgspec.ValidationError as error:
         field, message = field_of(error, "config")
+        value = given.get(field.removeprefix("config."))
+        if field in SPELLINGS and isinstance(value, str):
+            message = f"cannot be {value[:_SHOWN]!r}; what works: {SPELLINGS[field]}"
         raise Permanent("invalid_request", f"{field}: {message}", fields=(FieldError(field, message),)) from error
     if isinstance(config, PlatformEndpointConfig):
         _refuse_scaling(config)

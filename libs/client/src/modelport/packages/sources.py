@@ -15,6 +15,7 @@ from modelport.packages import layout
 from modelport.packages.errors import PackageError
 
 CHUNK = 1 << 20
+STRANGE = "Packages hold no links: remove what was put into the folder (a virtual environment?), or check the zip."
 
 
 class Source(Protocol):
@@ -130,4 +131,4 @@ class Folder:
                 elif stat.S_ISREG(found.st_mode):
                     yield prefix + entry.name, found.st_size
                 else:
-                    raise PackageError(f"{prefix}{entry.name} is neither a file nor a folder.")
+                    raise PackageError(f"{prefix}{entry.name} is neither a file nor a folder.", STRANGE)

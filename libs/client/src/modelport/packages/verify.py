@@ -23,6 +23,7 @@ UNSIGNED = (
     "Ask its maker to sign (MODELPORT_SIGNING_KEY_FILE of the packager), or check the rest with --allow-unsigned."
 )
 CACHES = "Python wrote __pycache__ when the package was used; remove these folders, or check the zip."
+ADDED = "In an unpacked folder, what was built or put there since counts too: remove it, or check the zip."
 
 
 class _Provenance(Struct):
@@ -124,7 +125,7 @@ class _Run:
         """Each file as it was signed, none more, none less; and metadata.json says of the signature what is true."""
         there = set(self._source.sizes) - {keys.SIGNATURE}
         if more := sorted(there - set(self._digests)):
-            hint = CACHES if any("__pycache__" in name for name in more) else ""
+            hint = CACHES if any("__pycache__" in name for name in more) else ADDED
             raise PackageError(f"Files that nobody signed: {_some(more)}.", hint)
         if missing := sorted(set(self._digests) - there):
             raise PackageError(f"Files are missing: {_some(missing)}.")
