@@ -20,9 +20,12 @@ from contracts.events import ModelExportedV1
 from contracts.keys import ObjectRef
 from packager import export_package
 from packager.export_package import Package, Sources
+from packager.settings import Settings
 from processing import golden_examples
 from processing.pipeline import Pipeline
 from servicekit.objects import ObjectStore
+from servicekit.servers import free_ports
+from servicekit.testing import NatsServer, S3Server
 
 SHAPES = ((40, 90), (61, 33), (32, 48), (20, 120))
 HOSTILE = (
@@ -229,3 +232,19 @@ def assemble(tmp_path: Path) -> Callable[[Artefact], Awaitable[Package]]:
 @pytest.fixture
 async def package(artefact: Artefact, assemble: Callable[[Artefact], Awaitable[Package]]) -> Package:
     return await assemble(artefact)
+
+
+@pytest.fixture
+def settings(nats_server: NatsServer, s3_server: S3Server, tmp_path: Path) -> Settings:
+    """Of a packager beside real servers, without environments: what it packages is not verified."""
+    s3 = s3_server.settings
+    return Settings(
+        nats_url=nats_server.url,
+        s3_endpoint=s3.s3_endpoint,
+        s3_access_key=s3.s3_access_key,
+        s3_secret_key=s3.s3_secret_key,
+        s3_bucket=s3.s3_bucket,
+        port=free_ports(1)[0],
+        work_dir=str(tmp_path / "work"),
+        unverified_packages="accept",
+    )

@@ -32,27 +32,11 @@ from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, 
 from packager import export_package
 from packager.app import DEPLOYMENTS, run_app
 from packager.provenance import MADE_HERE
-from packager.settings import Settings
-from servicekit.servers import free_ports
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.integration
 LINUX = EdgePackageConfig(target_platform=TargetPlatform.LINUX)
 BIG = 48 << 20
-
-
-@pytest.fixture
-def settings(nats_server, s3_server, tmp_path):
-    s3 = s3_server.settings
-    return Settings(
-        nats_url=nats_server.url,
-        s3_endpoint=s3.s3_endpoint,
-        s3_access_key=s3.s3_access_key,
-        s3_secret_key=s3.s3_secret_key,
-        s3_bucket=s3.s3_bucket,
-        port=free_ports(1)[0],
-        work_dir=str(tmp_path / "work"),
-    )
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def settings(nats_server, s3_server, small_disk):
         s3_secret_key=s3.s3_secret_key,
         s3_bucket=s3.s3_bucket,
         port=free_ports(1)[0],
+        unverified_packages="accept",
         work_dir=str(small_disk),
     )
 

@@ -47,6 +47,7 @@ def settings(nats_server, small_store, tmp_path):
         s3_secret_key=s3.s3_secret_key,
         s3_bucket=s3.s3_bucket,
         port=free_ports(1)[0],
+        unverified_packages="accept",
         work_dir=str(tmp_path / "work"),
     )
 

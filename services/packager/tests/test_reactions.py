@@ -25,8 +25,6 @@ from contracts.events import ExportCancelledV1, ExportFailedV1, ExportProgressed
 from contracts.model_package import ModelMetadata
 from contracts.subjects import base_subject
 from packager.app import DURABLE, run_app
-from packager.settings import Settings
-from servicekit.servers import free_ports
 from servicekit.telemetry import Telemetry
 from servicekit.testing import eventually
 
@@ -72,20 +70,6 @@ class Told:
 @pytest.fixture
 def told(bus):
     return Told(bus)
-
-
-@pytest.fixture
-def settings(nats_server, s3_server, tmp_path):
-    s3 = s3_server.settings
-    return Settings(
-        nats_url=nats_server.url,
-        s3_endpoint=s3.s3_endpoint,
-        s3_access_key=s3.s3_access_key,
-        s3_secret_key=s3.s3_secret_key,
-        s3_bucket=s3.s3_bucket,
-        port=free_ports(1)[0],
-        work_dir=str(tmp_path / "work"),
-    )
 
 
 async def publish(bus, event, **options):

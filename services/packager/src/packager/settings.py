@@ -18,6 +18,7 @@ class Settings(BusSettings, S3Settings, HttpSettings, frozen=True, kw_only=True)
     `runtimes_dir` holds the clean environments in which packages are verified, `verifiers_file` lists programs that verify them in other
     languages (`python -m packager.programs`); one `verify` may take `verify_memory_mib` and `verify_timeout_s`. It runs in a sandbox
     unless `sandbox` is off; without one, models that are programs are run only where `unsandboxed_checkpoints` is accept.
+    A package whose format no environment runs here is refused unless `unverified_packages` is accept.
     A packager that is silent for `ack_wait_s` counts as dead, and its jobs are done by another.
     """
 
@@ -28,6 +29,7 @@ class Settings(BusSettings, S3Settings, HttpSettings, frozen=True, kw_only=True)
     signing_key_file: str = ""
     runtimes_dir: str = ""
     verifiers_file: str = ""
+    unverified_packages: Literal["refuse", "accept"] = "refuse"
     verify_memory_mib: Annotated[int, Meta(ge=256)] = 6144
     verify_timeout_s: Annotated[int, Meta(ge=1)] = 600
     sandbox: Literal["auto", "off"] = "auto"

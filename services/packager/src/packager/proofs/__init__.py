@@ -62,6 +62,7 @@ class Gate:
         *,
         limits: Limits,
         takes_code: bool = True,
+        takes_unverified: bool = True,
         at_a_time: int = 0,
     ) -> None:
         self._box = box
@@ -69,6 +70,7 @@ class Gate:
         self._built = built
         self._limits = limits
         self._takes_code = takes_code
+        self._takes_unverified = takes_unverified
         self._slots = asyncio.Semaphore(at_a_time or os.cpu_count() or 1)
 
     def languages(self, export_format: ExportFormat) -> str:
@@ -82,8 +84,9 @@ class Gate:
         """The status of each language that the package brings; the files are read only, those in `members` are those delivered.
 
         Raises Permanent `wrapper_disagrees` that names the first check that fails and its probable cause. A cancelled call leaves no
-        process behind.
+        process behind. Raises Permanent `packaging_failed` where an environment for the format is missing and that is not accepted.
         """
+        self._require_environment(model.model_info.export_format)
         trial = await asyncio.to_thread(lay_out, folder / "trial", members, metadata.encode(model))
         wanted = [name for name in LANGUAGES[model.model_info.export_format] if name in model.runtime_wrappers]
         async with asyncio.TaskGroup() as group:
@@ -93,6 +96,17 @@ class Gate:
             if isinstance(status, Permanent):
                 raise status
         return {name: status for name, status in statuses.items() if isinstance(status, WrapperStatus)}
+
+    def _require_environment(self, export_format: ExportFormat) -> None:
+        """A format that runs nowhere here is tried in any environment, without its model."""
+        is_there = export_format in self._pythons or (export_format in NOWHERE and bool(self._pythons))
+        if is_there or self._takes_unverified:
+            return
+        sentence = (
+            f"{export_format} packages cannot be verified here: MODELPORT_RUNTIMES_DIR holds no environment for it"
+        )
+        hint = "`make setup` installs it; MODELPORT_UNVERIFIED_PACKAGES=accept delivers packages that nobody tried."
+        raise Permanent("packaging_failed", sentence, hint=hint)
 
     async def _status(self, model: ModelMetadata, language: WrapperLanguage, trial: Trial) -> WrapperStatus | Permanent:
         """A refusal is handed back, so that a sibling that is at work can end."""

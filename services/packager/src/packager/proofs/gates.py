@@ -35,6 +35,7 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> Gate:
             wall_s=settings.verify_timeout_s,
         ),
         takes_code=box.isolates or settings.unsandboxed_checkpoints == "accept",
+        takes_unverified=settings.unverified_packages == "accept",
     )
 
 
