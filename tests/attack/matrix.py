@@ -42,6 +42,7 @@ OF_ONE_THING: dict[str, object] = {
     "deactivate_deployment": None,
     "reactivate_deployment": None,
     "rotate_deployment_key": None,
+    "follow_deployment": None,
     "get_deployment_history": None,
     "get_deployment_usage": None,
     "get_deployment_download": None,
