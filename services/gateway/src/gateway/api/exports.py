@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from litestar import MediaType, Request, Response, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, HeaderParameter, JSONBody
@@ -14,7 +15,6 @@ from contracts import keys
 from contracts.capabilities import ExportCapabilities, WorkerAnnouncement, capability
 from contracts.errors import FieldError, Permanent
 from contracts.events.training import ExportWish
-from contracts.model_package import ModelMetadata
 from contracts.vocabulary import ExportFormat, ExportStatus, Framework
 from gateway import once, progress, requests, resources, workers
 from gateway.api.common import (
@@ -206,12 +206,13 @@ async def get_export_report(parts: Wired, caller: Sender, job_id: Id) -> Stream:
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}/metadata", **READ)
-async def get_export_metadata(parts: Wired, caller: Sender, job_id: Id) -> ModelMetadata:
-    """The package's metadata.json: how the model is run, what was proved, what it was made from and with."""
+async def get_export_metadata(parts: Wired, caller: Sender, job_id: Id) -> dict[str, object]:
+    """The package's metadata.json (schema: docs/metadata.schema.json): how the model is run, what was proved, what it was made from and with."""
     state = (await _require(parts, caller, job_id)).state
     if state.metadata is None or state.package is None:
         raise Permanent("not_found", "The job has no package yet.", hint="Wait until the job is over.")
-    return state.metadata
+    described: dict[str, object] = msgspec.to_builtins(state.metadata)
+    return described
 
 
 @get("/api/v1/export/jobs/{job_id:uuid}/trace", **READ)
