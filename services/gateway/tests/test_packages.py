@@ -13,7 +13,6 @@ from contracts.events import DeploymentRequestedV1, DeploymentUpdatedV1
 from contracts.subjects import deployment_lease
 from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, Tier
 from gateway import losses
-from gateway.progress import Progress
 from gateway.testing import facts
 from gateway.testing.outside import Client, Gateway, until
 from servicekit.leases import Lease, Leases
@@ -29,8 +28,10 @@ def asked(job: dict[str, str], kind: str, **config: object) -> dict[str, object]
     return {"export_job_id": job["id"], "deployment_type": kind, "name": "for the field", "config": config}
 
 
-async def followed(client: Client, path: str) -> list[tuple[str, dict[str, object]]]:
-    """Names and data of the events of a stream until it ends."""
+async def followed(
+    client: Client, path: str, heard: asyncio.Event | None = None
+) -> list[tuple[str, dict[str, object]]]:
+    """Names and data of the events of a stream until it ends; `heard` is set at the first."""
     headers = {"Authorization": f"Bearer {client.token}"}
     found, name = [], ""
     async with client.http.stream("GET", path, headers=headers) as response:
@@ -40,6 +41,8 @@ async def followed(client: Client, path: str) -> list[tuple[str, dict[str, objec
                 name = line.removeprefix("event: ")
             elif line.startswith("data: "):
                 found.append((name, json.loads(line.removeprefix("data: "))))
+                if heard is not None:
+                    heard.set()
     return found
 
 
@@ -115,18 +118,14 @@ async def test_progress_is_followed_from_anywhere(gateway: Gateway) -> None:
         return (found["status"], found["stage"], found["progress_percent"]) == ("deploying", "build", 40.0)
 
     await until(building)
-    following = asyncio.create_task(followed(client, f"{path}/events"))
-    streaming = gateway.parts.progress
-    await until(lambda: _is_watched(streaming, made["id"]))
+    heard = asyncio.Event()
+    following = asyncio.create_task(followed(client, f"{path}/events", heard))
+    await heard.wait()
     await gateway.publish(facts.progressed(wish, DeploymentStage.UPLOAD, 70), facts.deployment_failed(wish))
     told = await following
     assert (told[0][0], told[0][1]["message"]) == ("deploying", "doing build")
     assert (told[-1][0], told[-1][1]["error"]["code"]) == ("failed", "deployment_failed")
     assert [name for name, _ in await followed(client, f"{path}/events")] == ["failed"], "what is over is told once"
-
-
-async def _is_watched(progress: Progress, deployment_id: str) -> bool:
-    return deployment_id in progress._watchers
 
 
 async def test_a_package_that_failed_tells_why_and_can_be_tried_again(gateway: Gateway) -> None:

@@ -13,7 +13,6 @@ from embedded.program import Program, answers
 from embedded.secrets import Secrets
 from packager.environments import FOLDER
 from packager.programs import LIST
-from packager.toolchains.downloads import default_cache
 from servicekit.servers import LOOPBACK
 
 USER, DATABASE, BUCKET, REGION = "modelport", "modelport", "vision-platform", "us-east-1"
@@ -123,7 +122,7 @@ def _groups(user: str, ports: Ports, secrets: Secrets, home: Path, work: Path) -
         "work": {"MODELPORT_WORK_DIR": str(work)},
         "verifiers": {
             "MODELPORT_RUNTIMES_DIR": str(Path(sys.prefix).parent / FOLDER),
-            "MODELPORT_VERIFIERS_FILE": str(default_cache() / LIST),
+            "MODELPORT_VERIFIERS_FILE": str(LIST),
         },
         "signing": {"MODELPORT_SIGNING_KEY_FILE": str(private)},
         "public keys": {"MODELPORT_SIGNING_PUBLIC_KEYS_FILE": str(public)},

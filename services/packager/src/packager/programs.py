@@ -16,7 +16,8 @@ from packager.proofs.verifiers import PACKAGE, Verifier, digest
 from packager.toolchains import cpp, kotlin
 from packager.toolchains.downloads import ToolchainError, default_cache
 
-LIST = "verifiers.json"
+LIST = Path(sys.prefix) / "verifiers.json"
+"""Beside the libraries that the programs load, which are those of this Python environment."""
 JAVA_SETTINGS = (Path("/etc/java-17-openjdk"), Path("/etc/ssl/certs/java"))
 """Where Debian's Java has its own settings, beside /usr."""
 NO_JVM = "LiteRT does not run on the JVM"
@@ -75,7 +76,7 @@ def built(cache: Path) -> Iterator[Verifier]:
 def main(arguments: list[str]) -> None:
     """Write the list whole or not at all."""
     cache = default_cache()
-    target = Path(arguments[0]) if arguments else cache / LIST
+    target = Path(arguments[0]) if arguments else LIST
     found = tuple(built(cache))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}-{os.getpid()}")

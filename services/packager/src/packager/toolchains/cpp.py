@@ -1,10 +1,12 @@
 """The C++ wrapper's programs for one runtime: the shipped CMake project built with the compiler and the libraries that are here.
 
-What is common to all runtimes is compiled once, as one unit, in a build folder that they share.
+What is common to all runtimes is compiled once, as one unit, in a build folder that they share. Programs find their libraries in the
+Python environment that built them, so each environment has its own.
 """
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -85,7 +87,7 @@ def build(backend: str, cache: Path) -> Cpp:
     cmake, compiler = needed("cmake", "cmake"), compiler_release()
     runtime = RUNTIMES[backend](cache)
     with as_file(files("packager") / "runtimes" / "cpp") as root:
-        edition = digest([*cpp_files(root), Path(__file__)], compiler)
+        edition = digest([*cpp_files(root), Path(__file__)], compiler, sys.prefix)
         name = f"cpp-{backend}-{digest([], edition, runtime.release)}"
         made = once(
             cache, name, lambda folder: _make(cmake, cache / f"cpp-build-{edition}", root, backend, runtime, folder)
@@ -188,8 +190,8 @@ def installed(name: str) -> Path:
 
 
 def release(name: str, root: Path) -> str:
-    """The version of a package and where it lies, as its programs find it there."""
+    """The version of a package, or where it lies if it tells none."""
     try:
-        return f"{name} {version(name)} {root}"
+        return f"{name} {version(name)}"
     except PackageNotFoundError:
         return f"{name} {root}"
