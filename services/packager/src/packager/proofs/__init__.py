@@ -37,6 +37,11 @@ NOWHERE: dict[ExportFormat, str] = {
     ExportFormat.TENSORRT: "an engine runs on the kind of GPU that it was built for, with its own release of TensorRT",
 }
 """Why no environment of the packager runs a format."""
+NOT_BUILT = "compiled by the tests of this release, not where this package was made: no built verifier was there"
+UNBUILT: dict[tuple[WrapperLanguage, ExportFormat], str] = {
+    (L.CPP, ExportFormat.TENSORRT): "compiled by this release's tests against a stub of TensorRT's headers",
+}
+"""What can be said of a compiled language whose program is not there."""
 _SHOWN = 600
 
 
@@ -205,10 +210,7 @@ def unproven(language: WrapperLanguage, export_format: ExportFormat) -> WrapperS
         return WrapperStatus(
             proof=P.PARSED, detail="read by Swift's grammar; no Swift compiler was at hand where this package was made"
         )
-    return WrapperStatus(
-        proof=P.PARSED,
-        detail=f"compiled by the tests of this release, for {export_format} not where this package was made: no built verifier was there",
-    )
+    return WrapperStatus(proof=P.PARSED, detail=UNBUILT.get((language, export_format), NOT_BUILT))
 
 
 def _of_suffix(sources: Mapping[str, bytes], suffix: str) -> dict[str, bytes]:

@@ -75,7 +75,8 @@ def status(metadata: ModelMetadata) -> str:
     head = "| wrapper | begins at | proof | by what |\n|---|---|---|---|\n"
     meaning = (
         "`verified`: it ran this package's model and repeated all golden vectors; `built`: it compiles, and of this package at most what comes "
-        "before and after the model was run; `parsed`: its sources are free of syntax errors."
+        "before and after the model was run; `parsed`: its sources are free of syntax errors. A run of your own has one check more: this file, "
+        "which was written last."
     )
     return head + "\n".join(rows) + "\n\n" + meaning
 
