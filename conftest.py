@@ -4,11 +4,14 @@
 printed at the end, and a full run keeps it in the tables of docs/reliability.md and docs/security.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from packager.toolchains.downloads import ToolMissing
 
 PAGES = {"chaos": Path("docs/reliability.md"), "attack": Path("docs/security.md")}
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
@@ -61,7 +64,29 @@ def figure(request: pytest.FixtureRequest) -> Record:
     return record
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with listed_where_missing():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with listed_where_missing():
+        return (yield)
+
+
+@contextmanager
+def listed_where_missing() -> Iterator[None]:
+    """A test that needs a compiler of the system is listed by its name with what installs it where that is not there."""
+    try:
+        yield
+    except ToolMissing as error:
+        pytest.skip(f"{error}")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    tell_what_was_not_available(terminalreporter)
     found = config.stash[FIGURES]
     if not found:
         return
@@ -71,6 +96,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if config.getoption("full"):
         for page, path in PAGES.items():
             keep(config.rootpath / path, [kept for kept in found if kept.page == page])
+
+
+def tell_what_was_not_available(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tests that were skipped by their names, below what they lacked."""
+    names: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        names.setdefault(report.longrepr[-1].removeprefix("Skipped: "), []).append(report.nodeid)
+    if names:
+        terminalreporter.section("not available")
+    for reason, tests in names.items():
+        terminalreporter.write_line(reason)
+        for test in tests:
+            terminalreporter.write_line(f"    {test}")
 
 
 def keep(path: Path, found: list[Figure]) -> None:

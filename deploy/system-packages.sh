@@ -14,7 +14,7 @@ kotlin="javac:openjdk-17-jdk-headless gcc:gcc npm:npm"
 
 case "${1:-}" in
     demo) required="bwrap:bubblewrap setpriv:util-linux"; wanted="" ;;
-    test) required="bwrap:bubblewrap setpriv:util-linux $cpp $kotlin"; wanted="docker-compose:docker-compose strace:strace $containers" ;;
+    test) required="bwrap:bubblewrap setpriv:util-linux"; wanted="docker-compose:docker-compose strace:strace $containers $cpp $kotlin" ;;
     *) echo "usage: $0 demo|test" >&2; exit 2 ;;
 esac
 
@@ -44,7 +44,10 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
     fi
     missing=$(missing_of "$required")
 fi
-[ -z "$optional" ] || echo "system packages: $optional(optional) not available; the tests that need them are skipped"
+if [ -n "$optional" ]; then
+    echo "system packages: not available: $optional(the tests that need them are skipped, each by its name)"
+    echo "  install with: sudo apt-get install -y --no-install-recommends $optional"
+fi
 if [ -n "$missing" ]; then
     echo "system packages: missing $missing" >&2
     echo "  install with: sudo apt-get install -y --no-install-recommends $missing" >&2

@@ -9,6 +9,7 @@ import pytest
 
 from packager.toolchains import cpp
 from packager.toolchains.downloads import ToolchainError, default_cache
+from packager.toolchains.tools import needed
 
 SOURCES = Path(str(files("packager"))) / "runtimes" / "cpp"
 STUBS = Path(__file__).parent / "stubs"
@@ -24,8 +25,8 @@ STRICT = (
 )
 
 
-def told(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def told(tool, *arguments):
+    done = subprocess.run([needed(tool, tool), *arguments], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -208,7 +208,8 @@ def unproven(language: WrapperLanguage, export_format: ExportFormat) -> WrapperS
         if problems:
             raise Permanent("packaging_failed", f"the Swift wrapper does not parse: {problems[0]}")
         return WrapperStatus(
-            proof=P.PARSED, detail="read by Swift's grammar; no Swift compiler was at hand where this package was made"
+            proof=P.PARSED,
+            detail="read by Swift's grammar; it was compiled neither where this package was made nor for this release",
         )
     return WrapperStatus(proof=P.PARSED, detail=UNBUILT.get((language, export_format), NOT_BUILT))
 

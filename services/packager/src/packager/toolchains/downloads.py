@@ -28,6 +28,10 @@ class ToolchainError(Exception):
     """A toolchain cannot be had or does not work; the message says which, why and what installs it."""
 
 
+class ToolMissing(ToolchainError):
+    """A program of the system is not installed; the message names the Debian package that brings it."""
+
+
 class Download(NamedTuple):
     """One archive of a registry and what is kept of it.
 
@@ -165,7 +169,7 @@ def _run(command: list[str], download: Download, folder: Path) -> Path:
     where = folder / "archive"
     where.mkdir()
     if shutil.which(command[0]) is None:
-        raise ToolchainError(
+        raise ToolMissing(
             f"{download.name}: needs {command[0]}, which is not installed (on Debian: apt-get install npm)"
         )
     try:

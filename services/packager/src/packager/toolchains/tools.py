@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from packager.toolchains.downloads import ToolchainError
+from packager.toolchains.downloads import ToolchainError, ToolMissing
 
 COMPILE_S = 600.0
 _SHOWN = 4000
@@ -24,10 +24,10 @@ def installed_onnxruntime() -> Path:
 
 
 def needed(tool: str, package: str) -> str:
-    """The path of a tool; ToolchainError with the Debian package that brings it."""
+    """The path of a tool; ToolMissing with the Debian package that brings it."""
     path = shutil.which(tool)
     if path is None:
-        raise ToolchainError(f"{tool} is not installed (on Debian: apt-get install {package})")
+        raise ToolMissing(f"{tool} is not installed (on Debian: apt-get install {package})")
     return path
 
 
