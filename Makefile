@@ -33,7 +33,7 @@ test: setup-test ## every test: unit, integration, packaging, end to end
 	@$(MAKE) --no-print-directory -j$(words $(TRACKS)) --keep-going --output-sync=target $(TRACKS)
 
 test-parts:
-	@$(VENV)/python -m pytest --ignore=services/export-worker --ignore=tests
+	@$(VENV)/python -m pytest libs services deploy samples --ignore=services/export-worker
 
 test-worker:
 	@$(VENV)/python -m pytest services/export-worker

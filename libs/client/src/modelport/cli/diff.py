@@ -17,6 +17,8 @@ from modelport.packages.errors import IncomparableError, PackageError
 
 DIFFERENT = 1
 SHOWN = 60
+MEASURED = frozenset({"graph", "metrics", "files"})
+"""Parts whose numbers are amounts; a version or a setting has not grown by so many percent."""
 Side = Annotated[
     str, typer.Argument(help="Id of an export job, a package's zip, or the folder that it was unpacked into.")
 ]
@@ -67,9 +69,9 @@ def _short(value: object) -> Text:
 
 
 def _change(difference: Difference) -> Text:
-    """By how much a number changed."""
+    """By how much an amount changed."""
     before, after = difference.before, difference.after
-    if not _is_number(before) or not _is_number(after) or not before:
+    if difference.part not in MEASURED or not _is_number(before) or not _is_number(after) or not before:
         return Text()
     percent = 100 * (float(str(after)) - float(str(before))) / abs(float(str(before)))
     return Text(f"{percent:+.1f} %")
