@@ -82,7 +82,7 @@ def listed_where_missing() -> Iterator[None]:
     try:
         yield
     except ToolMissing as error:
-        pytest.skip(f"{error}")
+        pytest.skip(str(error))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

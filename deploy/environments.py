@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "deploy" / "requirements"
 CORE, SERVING = ROOT / ".venv", ROOT / ".venv-serving"
+VERIFIERS = CORE / "verifiers.json"
+"""What `packager.programs` writes at the end of the layer `test`."""
 LAYERS = ("demo", "test")
 PACKAGE_FOLDERS = ("libs/*", "services/*", "deploy/embedded", "samples")
 TABLES = ("libs/contracts/src", "services/export-worker/src", "services/packager/src")
@@ -102,6 +104,8 @@ def is_ready(layer: str, wanted: dict[str, str]) -> bool:
     """True where this layer, or a wider one, was installed from exactly these files and its environments are still there."""
     pythons = [_python(toolchain) for toolchain in toolchains(layer)]
     if not all(python.exists() for python in (*pythons, *(venv / "bin" / "python" for _, venv in runtimes(layer)))):
+        return False
+    if layer == "test" and not VERIFIERS.exists():
         return False
     wider = LAYERS[LAYERS.index(layer) :]
     return any(stamp(name).is_file() and stamp(name).read_text() == wanted[name] for name in wider)

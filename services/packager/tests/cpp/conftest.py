@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -27,7 +26,7 @@ def checked() -> Path:
     runtime = cpp.RUNTIMES[cpp.ONNX_RUNTIME](cache)
     with as_file(files("packager") / "runtimes" / "cpp") as root:
         sources = [path for path in (*cpp.cpp_files(root), *cpp.cpp_files(HERE)) if path.suffix in BUILT_FROM]
-        edition = digest(sources, cpp.compiler_release(), sys.prefix, runtime.release)
+        edition = digest(sources, *cpp.surroundings(), runtime.release)
         options = [*cpp.OPTIONS, "-DCMAKE_BUILD_TYPE=", f"-DWRAPPER={root}", f"-DMODELPORT_BACKEND={cpp.ONNX_RUNTIME}"]
         folder = once(cache, f"cpp-probe-{edition}", lambda made: _make(made, runtime, [*options, *runtime.options]))
     return folder / "probe"

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ def frames() -> Path:
     with as_file(files("packager")) as root:
         folders = {SAMPLE: root / "samples" / "camera" / "cpp", RUNTIME: root / RUNTIME}
         sources = [path for folder in folders.values() for path in cpp.cpp_files(folder)]
-        edition = digest(sources, cpp.compiler_release(), sys.prefix, runtime.release)
+        edition = digest(sources, *cpp.surroundings(), runtime.release)
         options = [*cpp.OPTIONS, f"-DMODELPORT_BACKEND={cpp.ONNX_RUNTIME}", *runtime.options]
         folder = once(cache, f"cpp-frames-{edition}", lambda made: _make(made, folders, runtime, options))
     return folder / "frames"

@@ -84,10 +84,10 @@ def build(backend: str, cache: Path) -> Cpp:
     """
     if backend not in RUNTIMES:
         raise ToolchainError(f"{backend} cannot be built here; what can: {', '.join(RUNTIMES)}")
-    cmake, compiler = needed("cmake", "cmake"), compiler_release()
+    cmake = needed("cmake", "cmake")
     runtime = RUNTIMES[backend](cache)
     with as_file(files("packager") / "runtimes" / "cpp") as root:
-        edition = digest([*cpp_files(root), Path(__file__)], compiler, sys.prefix)
+        edition = digest([*cpp_files(root), Path(__file__)], *surroundings())
         name = f"cpp-{backend}-{digest([], edition, runtime.release)}"
         made = once(
             cache, name, lambda folder: _make(cmake, cache / f"cpp-build-{edition}", root, backend, runtime, folder)
@@ -131,6 +131,11 @@ def _tree(tree: Path, root: Path) -> Iterator[None]:
 def cpp_files(root: Path) -> list[Path]:
     """The sources and build files, in order."""
     return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def surroundings() -> tuple[str, str]:
+    """What programs depend on beside their sources and their runtime: the compiler, and the environment that they find libraries in."""
+    return compiler_release(), sys.prefix
 
 
 def compiler_release() -> str:
