@@ -100,6 +100,18 @@ async def test_a_cancelled_call_leaves_no_process(sandbox: Sandbox, tmp_path: Pa
     assert not any(watch.is_alive(pid) for pid in inside)
 
 
+async def test_a_call_cancelled_again_and_again_while_it_begins_leaves_no_process(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    before = set(watch.tree(os.getpid()))
+    running = asyncio.create_task(run(sandbox, tmp_path, "import time; time.sleep(600)"))
+    await until(lambda: set(watch.tree(os.getpid())) > before)
+    while not running.done():
+        running.cancel()
+        await asyncio.sleep(0)
+    assert set(watch.tree(os.getpid())) <= before
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():

@@ -17,6 +17,7 @@ from contracts.vocabulary import ExportFormat, Framework, TaskType
 from export_worker.launchers import Launcher, RunHandle, RunState
 from export_worker.launchers.politeness import POLITE, may_take_back
 from export_worker.launchers.subprocess import SubprocessLauncher, clean
+from servicekit import tasks
 from servicekit.sandbox import watch
 
 SCRIPT = """
@@ -154,6 +155,19 @@ async def test_a_run_that_is_still_importing_takes_its_job_and_leaves_those_of_o
     warming[1].cancel()
     await asyncio.gather(warming[1], return_exceptions=True)
     assert not watch.is_alive(pids[Framework.HUGGINGFACE])
+    await launcher.stop()
+
+
+async def test_a_run_that_is_still_importing_ends_however_often_its_keeper_is_cancelled(tmp_path: Path) -> None:
+    deaf = tmp_path / "deaf"
+    script = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(deaf)!r}, 'w'); signal.pause()"
+    launcher = SubprocessLauncher(tmp_path, {}, command=(sys.executable, "-S", "-c", script))
+    warming = asyncio.create_task(launcher.warm_up(Framework.TIMM))
+    while not deaf.exists():
+        await asyncio.sleep(0.01)
+    (pid,) = [child.process.pid for child in launcher._warm.values()]
+    await tasks.end(warming)
+    assert not watch.is_alive(pid)
     await launcher.stop()
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from servicekit import tasks
 from servicekit.sandbox import seccomp, watch
 from servicekit.sandbox.bare import Bare
 from servicekit.sandbox.bounded_log import BoundedLog
@@ -141,11 +142,16 @@ class Contained(ABC):
         except TimeoutError:
             pass
         finally:
-            await self._reach_init()
-            self._send_kill()
-            await self._process.wait()
-            await asyncio.gather(*self._readers, return_exceptions=True)
-            await self._life.ended.wait()
+            await tasks.finish(self._kill_now())
+
+    async def _kill_now(self) -> None:
+        assert self._process is not None
+        assert self._life is not None
+        await self._reach_init()
+        self._send_kill()
+        await self._process.wait()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self._life.ended.wait()
 
     async def _reach_init(self) -> None:
         """Wait until the sandbox' first process can be killed by name; what runs inside waits for that too."""

@@ -111,7 +111,7 @@ class SubprocessLauncher:
             child.is_ready = await _says_ready(child.process)
         except asyncio.CancelledError:
             if self._warm.get(framework) is child:
-                await self._discard(framework)
+                await tasks.finish(self._discard(framework))  # half a clean-up would leave a run that nobody knows of
             raise
         finally:
             await tasks.end(polite)
