@@ -56,7 +56,8 @@ async def test_the_life_of_an_endpoint(gateway: Gateway) -> None:
     off = await client.post(f"{path}/deactivate")
     assert (off["status"], off["deactivated_at"] is not None) == ("inactive", True)
     assert await client.refusal("POST", f"{path}/deactivate") == (409, "conflict")
-    (told,) = await updates(gateway, made["id"], 1)
+    early, told = await updates(gateway, made["id"], 2)
+    assert (early.serving, early.revision, early.access) == (True, 1, wish.access), "known before its model answers"
     assert (told.serving, told.revision) == (False, 2)
     second = (await gateway.wishes(made["id"], 2))[1]
     assert (second.generation, second.desired) == (2, DesiredState.INACTIVE)
@@ -66,7 +67,7 @@ async def test_the_life_of_an_endpoint(gateway: Gateway) -> None:
     assert on["status"] == "deploying"
     third = (await gateway.wishes(made["id"], 3))[2]
     assert (third.generation, third.desired) == (3, DesiredState.ACTIVE)
-    assert (await updates(gateway, made["id"], 2))[1].serving is True
+    assert (await updates(gateway, made["id"], 3))[2].serving is True
     await gateway.publish(facts.activated(third))
     await gateway.until_deployment(client, made["id"], "active")
 
@@ -87,7 +88,7 @@ async def test_the_life_of_an_endpoint(gateway: Gateway) -> None:
     assert (await client.get(PATH))["items"] == []
     last = (await gateway.wishes(made["id"], 4))[3]
     assert (last.generation, last.desired) == (4, DesiredState.DELETED)
-    assert (await updates(gateway, made["id"], 3))[2].serving is False
+    assert (await updates(gateway, made["id"], 4))[3].serving is False
 
 
 async def test_a_failed_endpoint_tells_why_and_can_be_tried_again(gateway: Gateway) -> None:
@@ -110,7 +111,7 @@ async def test_rotating_a_key_replaces_it_everywhere_at_once(gateway: Gateway) -
     rotated = await client.post(f"{PATH}/{made['id']}/rotate-key")
     assert rotated["api_key"] != made["api_key"]
     assert rotated["key_prefix"] == rotated["api_key"][:8]
-    (told,) = await updates(gateway, made["id"], 1)
+    _, told = await updates(gateway, made["id"], 2)
     assert told.access.key_digests == (credentials.digest(rotated["api_key"], gateway.parts.settings.key_pepper),)
     assert (told.serving, told.revision, told.generation) == (True, 2, 1)
 
@@ -125,7 +126,7 @@ async def test_no_secret_is_stored_or_published_in_clear(gateway: Gateway) -> No
     tables = await gateway.parts.pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
     dumps = [await gateway.parts.pool.fetch(f"SELECT t::text FROM {record['tablename']} t") for record in tables]
     stored = str(dumps)
-    await updates(gateway, made["id"], 1)
+    await updates(gateway, made["id"], 2)
     published = b"".join(await gateway.messages("deployment.>")).decode()
     for secret in secrets:
         assert secret not in stored
@@ -139,7 +140,7 @@ async def test_a_change_of_tier_reaches_every_endpoint(gateway: Gateway) -> None
     me = await client.get("/api/v1/users/me")
     changed = await gateway.admin.send("PATCH", f"/api/v1/users/{me['id']}", {"tier": "enterprise"})
     assert changed.json()["tier"] == "enterprise"
-    (told,) = await updates(gateway, made["id"], 1)
+    _, told = await updates(gateway, made["id"], 2)
     assert (told.access.tier, told.serving) == (Tier.ENTERPRISE, True)
 
 

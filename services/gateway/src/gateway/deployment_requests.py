@@ -76,6 +76,7 @@ async def request_deployment(
         await deployments.add_history(conn, row.id, "deployed", before=DeploymentStatus.PENDING, after=row.state.status)
     elif user is not None:
         await state_wish(conn, row, user.tier, publication=1)
+        await state_access(conn, row, user.tier)  # before the model answers, so that a proxy knows whoever comes early
     return row, key
 
 

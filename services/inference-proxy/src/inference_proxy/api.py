@@ -223,7 +223,7 @@ def _model(route: Route) -> ServedModel:
         return route.model
     if not route.serving or route.generation:
         raise Permanent("conflict", "The deployment is not active.", hint="Reactivate it or wait until it is active.")
-    raise Transient("unavailable", "The deployment is being started.", headers={"Retry-After": "5"})
+    raise Transient("unavailable", "The deployment is being started.", headers={"Retry-After": "1"})
 
 
 def stale() -> Transient:

@@ -53,6 +53,29 @@ async def test_revoked_and_rotated_keys_and_tiers_act_at_once(kit: ModuleType, c
     await has(409, fresh)
 
 
+async def test_an_endpoint_whose_model_is_still_loading_says_when_to_come_back(
+    kit: ModuleType, client: Any, bus: Bus
+) -> None:
+    endpoint = kit.endpoint()
+    event = endpoint.event
+    known = DeploymentUpdatedV1(
+        deployment_id=event.deployment_id, generation=1, revision=1, serving=True, access=event.access
+    )
+    await bus.publish(known, subject_id=event.deployment_id, sequence=1)
+
+    async def is_known() -> bool:
+        return await client.status(endpoint) != 401
+
+    await kit.eventually(is_known)
+    status, body, headers = await client.send(endpoint)
+    assert (status, body["code"], headers["Retry-After"]) == (503, "unavailable", "1")
+    assert "being started" in body["detail"]
+    stranger = {"Authorization": f"Bearer {credentials.mint('pk')}"}
+    assert await client.status(endpoint, headers=stranger) == 401
+    await kit.announce(bus, endpoint)
+    await client.serves(endpoint)
+
+
 async def test_deactivated_and_deleted(kit: ModuleType, client: Any, bus: Bus) -> None:
     endpoint = kit.endpoint()
     await kit.announce(bus, endpoint)
