@@ -176,6 +176,20 @@ def test_a_camera_that_is_not_there_is_told_with_what_would_work(camera: ModuleT
         next(camera.frames("picamera2"))
 
 
+@pytest.mark.parametrize("asked", ["", "picamera2"])
+def test_a_camera_library_of_another_numpy_is_told_with_what_mends_it(
+    on_pi: Path, camera: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: str
+) -> None:
+    """As Raspberry Pi OS's simplejpeg, built for numpy 1, says it of numpy 2."""
+    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(camera.CameraError, match=r"numpy\.dtype size changed\): pip install -r (\S+)") as error:
+        next(camera.frames(asked))
+    named = on_pi / str(error.value).rpartition(" ")[2]
+    assert "simplejpeg==" in named.read_text()
+    assert str(named.relative_to(on_pi)) in (on_pi / "sample_code/raspberry_pi/README.md").read_text()
+
+
 def test_the_pi_s_own_camera_comes_first_where_there_is_one(
     camera: ModuleType, opened: list[UsbCamera], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,37 @@ def test_what_is_pinned_is_what_was_compiled_with():
         assert f'"com.microsoft.onnxruntime:{artefact}:1.29.0"' in path.read_text(encoding="utf-8")
 
 
+def test_the_build_asks_for_no_java_beside_that_which_runs_gradle():
+    """A toolchain of one release is looked for, and without a plugin that downloads it not found where a newer Java is."""
+    text = (WRAPPER / "build.gradle.kts").read_text(encoding="utf-8")
+    assert "oolchain" not in text
+    assert {"sourceCompatibility = JavaVersion.VERSION_17", "targetCompatibility = JavaVersion.VERSION_17"} <= set(
+        text.replace("    ", "").splitlines()
+    )
+    assert "jvmTarget = JvmTarget.JVM_17" in text
+
+
+def test_tests_bring_the_launcher_that_gradle_9_no_longer_brings():
+    text = (WRAPPER / "build.gradle.kts").read_text(encoding="utf-8")
+    assert "useJUnitPlatform()" in text
+    assert 'testRuntimeOnly("org.junit.platform:junit-platform-launcher")' in text
+
+
+def test_a_release_keeps_the_classes_that_runtimes_call_by_name():
+    build = (SAMPLE / "app" / "build.gradle.kts").read_text(encoding="utf-8")
+    (rules,) = re.findall(r'"(proguard-rules\.pro)"', build)
+    kept = set(
+        re.findall(
+            r"^-keep class ([\w.]+)\.\*\* \{ \*; \}$", (SAMPLE / "app" / rules).read_text(encoding="utf-8"), re.M
+        )
+    )
+    used = set()
+    for backend in BACKENDS:
+        text = (WRAPPER / "backends" / f"{backend}.kt").read_text(encoding="utf-8")
+        used |= set(re.findall(r"^import ((?:ai|org)\.[a-z.]+)\.[A-Z]", text, re.M))
+    assert kept == used == {"ai.onnxruntime", "org.tensorflow.lite"}
+
+
 def test_the_screen_says_what_its_strings_hold():
     used = set()
     for path in (SAMPLE / "app/src/main").rglob("*"):

@@ -32,7 +32,7 @@ MEMBERS = frozenset(
         "upperBound", "startIndex", "isNaN", "isFinite", "infinity", "nan", "pi", "bitPattern", "squareRoot", "rounded", "toNearestOrEven",
         "up", "down", "plus", "minus", "self", "rawValue", "allCases", "isLeadSurrogate", "multipliedReportingOverflow", "mappedIfSafe",
         "hasPrefix", "appendingPathComponent", "deletingLastPathComponent", "lastPathComponent", "pathExtension", "path", "default",
-        "fileExists", "fileReadNoSuchFile", "environment", "processInfo", "arguments", "bundleURL", "module", "localizedDescription",
+        "fileExists", "fileReadNoSuchFile", "environment", "processInfo", "arguments", "localizedDescription",
         "intValue", "lock", "unlock", "warning", "run", "uInt8", "float", "int32", "int64", "double", "float32", "float16", "shape",
         "strides", "dataType", "dataPointer", "elementType", "tensorTypeAndShapeInfo", "tensorData", "withUnsafeBytes",
         "withUnsafeMutableBytes", "bindMemory", "assumingMemoryBound", "baseAddress", "all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine",
@@ -46,7 +46,7 @@ MEMBERS = frozenset(
         "required", "defaultLow", "addSubview", "safeAreaLayoutGuide", "activate", "constraint", "topAnchor", "bottomAnchor",
         "leadingAnchor", "trailingAnchor", "leftBarButtonItem", "rightBarButtonItem", "organize", "camera", "isEnabled",
         "isSourceTypeAvailable", "photoLibrary", "sourceType", "delegate", "dismiss", "originalImage", "viewDidLoad", "ignoresSafeArea",
-        "container", "bottom", "Key", "SourceType", "InfoKey", "version"
+        "container", "bottom", "Key", "SourceType", "InfoKey", "version", "main", "url", "urls", "fileNoSuchFile"
     ]
 )  # fmt: skip
 INHERITED = frozenset(["title", "view", "navigationItem", "present"])

@@ -41,7 +41,7 @@ CPP_RUNTIMES: dict[ExportFormat, tuple[str, str]] = {
 """What has to be there beside the compiler, and how CMake is told where."""
 KOTLIN: dict[ExportFormat, tuple[str, str]] = {
     ExportFormat.ONNX: (
-        "A project for Gradle and Java 17 or newer, with ONNX Runtime; Android takes the same sources.",
+        "A project for Gradle 8.2 and Java 17, or newer, with ONNX Runtime; Android takes the same sources.",
         "gradle run --args ../../picture.jpg\ngradle verify",
     ),
     ExportFormat.TFLITE: (

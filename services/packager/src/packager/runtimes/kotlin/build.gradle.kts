@@ -1,6 +1,8 @@
-// A library and three programs on the JVM: `gradle run --args picture.png`, `gradle verify`, `gradle test`.
+// A library and three programs on the JVM: `gradle run --args picture.png`, `gradle verify`, `gradle test`, with Gradle 8.2 or newer
+// and Java 17 or newer.
 // An Android project takes the same sources: see docs of this package, or its sample app.
 import groovy.json.JsonSlurper
+import org.jetbrains.kotlin.gradle.dsl.JvmTarget
 
 plugins {
     kotlin("jvm") version "2.4.20"
@@ -14,11 +16,16 @@ val backend = if (format == "onnx") "OnnxRuntime" else "NoRuntime"
 dependencies {
     if (format == "onnx") implementation("com.microsoft.onnxruntime:onnxruntime:1.29.0")
     testImplementation(kotlin("test"))
+    testRuntimeOnly("org.junit.platform:junit-platform-launcher") // Gradle 9 brings none; of the release that kotlin-test's JUnit names
+}
+
+java {
+    sourceCompatibility = JavaVersion.VERSION_17
+    targetCompatibility = JavaVersion.VERSION_17
 }
 
 kotlin {
-    jvmToolchain(17)
-    compilerOptions { allWarningsAsErrors = true }
+    compilerOptions { jvmTarget = JvmTarget.JVM_17 }
     sourceSets {
         main {
             kotlin.setSrcDirs(listOf("."))

@@ -50,22 +50,29 @@ def _folder(folder: Path) -> Iterator[Frame]:
             yield Frame(path.name, path)
 
 
-def _has_picamera() -> bool:
+def _picamera2() -> Any:
+    """The class, None where the library is not installed; CameraError where it does not fit the rest."""
     try:
         from picamera2 import Picamera2
     except ImportError:
-        return False
-    return bool(Picamera2.global_camera_info())
+        return None
+    except ValueError as error:  # the system's simplejpeg, built for an older numpy
+        raise CameraError(
+            f"picamera2 does not load ({error}): pip install -r sample_code/raspberry_pi/requirements.txt"
+        ) from error
+    return Picamera2
+
+
+def _has_picamera() -> bool:
+    found = _picamera2()
+    return found is not None and bool(found.global_camera_info())
 
 
 def _picamera() -> Iterator[Frame]:
-    try:
-        from picamera2 import Picamera2
-    except ImportError as error:
-        raise CameraError(
-            "picamera2 is missing: apt install python3-picamera2, and a venv with --system-site-packages"
-        ) from error
-    camera = Picamera2()
+    found = _picamera2()
+    if found is None:
+        raise CameraError("picamera2 is missing: apt install python3-picamera2, and a venv with --system-site-packages")
+    camera = found()
     # libcamera names formats by the order of bits: BGR888 lies in memory as red, green, blue
     camera.configure(camera.create_video_configuration(main={"format": "BGR888", "size": SIZE}))
     camera.start()

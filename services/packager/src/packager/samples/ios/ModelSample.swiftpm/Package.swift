@@ -25,6 +25,6 @@ let package = Package(
             dependencies: [.product(name: "ModelWrapper", package: "swift")],
             path: ".",
             sources: ["Sources"],
-            resources: [.copy("Resources")])
+            resources: [.copy("Model")])
     ]
 )

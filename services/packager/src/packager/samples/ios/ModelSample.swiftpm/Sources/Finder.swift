@@ -15,9 +15,19 @@ actor Finder {
         if let model = loaded {
             return model
         }
-        let metadata = Bundle.module.bundleURL.appendingPathComponent("Resources/metadata.json")
-        let model = try ModelWrapper(metadata: metadata)
+        let model = try ModelWrapper(metadata: Finder.metadata())
         loaded = model
         return model
+    }
+
+    /// The file that `prepare.sh` put into the app: in the app itself, or in a bundle of the target's within it.
+    private static func metadata() throws -> URL {
+        let inside = Bundle.main.urls(forResourcesWithExtension: "bundle", subdirectory: nil) ?? []
+        for bundle in [Bundle.main] + inside.compactMap({ Bundle(url: $0) }) {
+            if let found = bundle.url(forResource: "metadata", withExtension: "json", subdirectory: "Model") {
+                return found
+            }
+        }
+        throw CocoaError(.fileNoSuchFile, userInfo: [NSFilePathErrorKey: "Model/metadata.json"])
     }
 }
