@@ -20,7 +20,7 @@ internal fun litert(asked: Entry): Any {
     val model = folder.resolve(pipeline.modelFile)
     val sources = listOf(ModelSource.InFile(model), ModelSource.InMemory(model.readBytes()))
     return sources.map { source ->
-        open(source, Facts(pipeline.inputName, pipeline.outputNames)).use { backend ->
+        open(source, Facts(pipeline.inputName, pipeline.outputNames, batch = 1)).use { backend ->
             asked.entries("pictures").map { picture ->
                 val image = draw(picture.text("pattern"), picture.int("height"), picture.int("width"), picture.int("seed"))
                 val (tensor, geometry) = pipeline.preprocess(image)

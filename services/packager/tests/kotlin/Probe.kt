@@ -47,7 +47,7 @@ private val ANSWERS: Map<String, (Entry) -> Any?> = mapOf(
         val colors = IntArray(image.width * image.height) { at ->
             (0 until 3).fold(at * 0x5B) { color, channel -> (color shl 8) or (image.pixels[3 * at + channel].toInt() and 0xFF) }
         }
-        pixels(Bitmap(colors, image.width).toRgbImage())
+        pixels(Bitmap(colors, image.width, Bitmap.Config.valueOf(asked.text("config"))).toRgbImage())
     },
     "verify" to { asked ->
         checks(File(asked.text("package")), asked.flag("with_model")).map { mapOf("passed" to it.passed, "told" to it.toString()) }.toList()

@@ -138,10 +138,11 @@ def test_picture_files_give_the_same_pixels(probe, tmp_path, name, applied):
     assert got == {"shape": list(expected.shape), "crc32": zlib.crc32(np.ascontiguousarray(expected).tobytes())}
 
 
-def test_a_bitmap_of_android_gives_its_pixels_without_alpha(probe):
+@pytest.mark.parametrize("config", ["ARGB_8888", "HARDWARE"])
+def test_a_bitmap_of_android_gives_its_pixels_without_alpha(probe, config):
     asked = {"pattern": "noise", "height": 5, "width": 9, "seed": 4}
     expected = goldens.draw(**asked)
-    assert probe.ask("bitmap", **asked) == {"shape": [5, 9, 3], "crc32": zlib.crc32(expected.tobytes())}
+    assert probe.ask("bitmap", config=config, **asked) == {"shape": [5, 9, 3], "crc32": zlib.crc32(expected.tobytes())}
 
 
 def test_a_turned_jpeg_is_turned(probe, tmp_path):

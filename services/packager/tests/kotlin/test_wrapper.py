@@ -1,13 +1,17 @@
 """ModelWrapper of Kotlin on tiny models: batches, threads, types, closing, and models that are not those of their metadata."""
 
 import json
+import subprocess
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
+from packager.toolchains.kotlin import EXAMPLE
 from processing import goldens
 from processing.pipeline import Pipeline
 
@@ -112,6 +116,24 @@ def test_an_output_that_holds_no_numbers_is_refused(probe, tmp_path):
 FAULTS = {
     "another format": ({"model_info": {"export_format": "tflite"}}, "metadata_unsupported", "model_info.export_format"),
     "another input": ({"input_spec": {"name": "x", "shape": [1]}}, "metadata_unsupported", "input_spec.name"),
+    "more pictures than there are": (
+        {"input_spec": {"name": "images", "shape": [2**31 - 1]}},
+        "metadata_unsupported",
+        "input_spec.shape",
+    ),
+    "more than 32 bits": (
+        {"input_spec": {"name": "images", "shape": [2**32]}},
+        "metadata_unsupported",
+        "input_spec.shape",
+    ),
+    "no pictures": ({"input_spec": {"name": "images", "shape": [0]}}, "metadata_unsupported", "input_spec.shape"),
+    "fewer than none": ({"input_spec": {"name": "images", "shape": [-7]}}, "metadata_unsupported", "input_spec.shape"),
+    "half a picture": ({"input_spec": {"name": "images", "shape": [1.5]}}, "metadata_unsupported", "input_spec.shape"),
+    "another number of pictures": (
+        {"input_spec": {"name": "images", "shape": [4, 3, 48, 64]}},
+        "metadata_unsupported",
+        "input_spec.shape",
+    ),
     "no shape": ({"input_spec": {"name": "images"}}, "metadata_unsupported", "input_spec.shape"),
     "another file": ({"model_file": "other.onnx"}, "io", None),
 }
@@ -150,3 +172,17 @@ def test_a_damaged_model_is_the_backends_error(probe, tmp_path, data):
     with pytest.raises(Refused, match="cannot load the model") as refused:
         probe.ask("load", package=tmp_path)
     assert refused.value.code == "runtime_unavailable"
+
+
+def test_a_native_library_that_is_none_is_the_backends_error(kotlin_wrapper, tmp_path):
+    """As on a machine that ONNX Runtime was not built for."""
+    package(tmp_path, means(1), 1)
+    natives = tmp_path / "natives"
+    natives.mkdir()
+    for name in ("libonnxruntime.so", "libonnxruntime4j_jni.so"):
+        (natives / name).write_bytes(b"of another machine")
+    Image.new("RGB", (5, 4)).save(tmp_path / "picture.png")
+    command = replace(kotlin_wrapper, natives=natives).command(EXAMPLE, "--package", ".", "picture.png")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("example: ONNX Runtime's native library cannot be loaded: ")

@@ -21,6 +21,11 @@ class Core:
         parsed = self.names["T_JSON"].parse__1_0(p_text=text)
         return self.names["T_Pipeline"].init__1_metadata(p_metadata=parsed)
 
+    def facts(self, metadata: dict[str, Any]) -> Any:
+        text = [np.uint8(byte) for byte in json.dumps(metadata).encode()]
+        parsed = self.names["T_JSON"].parse__1_0(p_text=text)
+        return self.names["T_ModelFacts"].init__1_metadata(p_metadata=parsed)
+
     def image(self, pixels: np.ndarray) -> Any:
         height, width, _ = pixels.shape
         kind = self.names["T_RGBImage"]

@@ -138,6 +138,33 @@ def test_metadata_is_refused_by_the_same_field(path, value):
     assert (error.value.value.f_code, error.value.value.f_field) == (refused.value.code, refused.value.field)
 
 
+def made(**changes):
+    return metadata(**{"provenance": {"export_options": {"compute_units": "cpu_only"}}, **changes})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [("model_info", {}, "model_info.export_format"), ("model_info__export_format", 3, "model_info.export_format"),
+     ("input_spec__shape", None, "input_spec.shape"), ("input_spec__shape", [], "input_spec.shape"),
+     ("input_spec__shape", "1", "input_spec.shape"), ("input_spec__shape", [0], "input_spec.shape"),
+     ("input_spec__shape", [-7], "input_spec.shape"), ("input_spec__shape", [1.5], "input_spec.shape"),
+     ("input_spec__shape", [1e30], "input_spec.shape"), ("input_spec__shape", [2**31 - 1], "input_spec.shape"),
+     ("provenance__export_options__compute_units", 7, "provenance.export_options.compute_units"),
+     ("provenance", {}, "provenance.export_options")],
+)  # fmt: skip
+def test_what_a_runtime_is_told_is_never_guessed(path, value, field):
+    with pytest.raises(Thrown) as error:
+        swift().facts(made(**{path: value}))
+    assert (error.value.value.f_code, error.value.value.f_field) == ("metadata_unsupported", field)
+
+
+@pytest.mark.parametrize("batch", [-1, 1, 1024])
+def test_what_a_runtime_is_told_is_read(batch):
+    facts = swift().facts(made(input_spec__shape=[batch, 3, 4, 4]))
+    assert (facts.f_exportFormat, facts.f_batch, facts.f_computeUnits) == ("onnx", batch, "cpu_only")
+    assert swift().facts(made(provenance={"export_options": {}})).f_computeUnits == "all"
+
+
 FAULTS = {
     "stretch for letterbox": ("Geometry.swift", "return letterbox(spec, source)", "return stretch(spec, source)", lambda it: places(it, "letterbox")),
     "BGR for RGB": ("Pipeline.swift", "== .bgr", "== .rgb", lambda it: places(it, "stretch")),

@@ -27,6 +27,9 @@ import modelport.processing.parseJson
 /** How many pictures go through a model at once that takes any number: more would cost memory and save no time. */
 private const val DYNAMIC_BATCH = 16
 
+/** The largest number of pictures that a model can be made for. */
+private const val MAX_BATCH = 1024
+
 /**
  * Runs a package's model: pictures in, predictions out, exactly as metadata.json says.
  *
@@ -36,9 +39,9 @@ private const val DYNAMIC_BATCH = 16
  * }
  * ```
  *
- * Every method may be called from several threads at once; [close] waits for those that run. Whatever goes wrong is a
- * [modelport.processing.ProcessingError]: MetadataError for metadata that this code does not understand, BackendError where the runtime
- * refuses the model.
+ * Every method may be called from several threads at once; [close] waits for those that run. A file that is not there is a
+ * [java.io.FileNotFoundException]; whatever else goes wrong is a [modelport.processing.ProcessingError]: MetadataError for metadata that
+ * this code does not understand, BackendError where the runtime is missing or refuses the model.
  */
 class ModelWrapper private constructor(source: ModelSource?, metadata: String, folder: File?) : AutoCloseable {
     /** What metadata.json says, in the order of the file. */
@@ -47,7 +50,7 @@ class ModelWrapper private constructor(source: ModelSource?, metadata: String, f
     /** Everything but the model. */
     val pipeline = Pipeline(this.metadata)
 
-    /** How many pictures the model takes; any number where it is not above 0. */
+    /** How many pictures the model takes; any number where it is -1. */
     private val batch: Int = readBatch(this.metadata)
 
     /** The most pictures that [run] takes, and that [predictBatch] gives it, at once. */
@@ -115,7 +118,7 @@ class ModelWrapper private constructor(source: ModelSource?, metadata: String, f
     private fun open(source: ModelSource): Backend {
         val format = Section(metadata, "").section("model_info").text("export_format")
         if (format != FORMAT) throw MetadataError("model_info.export_format", "'$format'; here runs: $FORMAT")
-        return openBackend(source, Facts(pipeline.inputName, pipeline.outputNames))
+        return openBackend(source, Facts(pipeline.inputName, pipeline.outputNames, batch))
     }
 
     private fun modelBelow(folder: File?): File = (folder ?: File(".")).resolve(pipeline.modelFile).existing()
@@ -134,8 +137,11 @@ internal fun readMetadata(text: String): Map<String, Any?> {
 
 private fun readBatch(metadata: Map<String, Any?>): Int {
     val input = Section(metadata, "").section("input_spec")
-    val shape = input.values["shape"] as? List<*>
-    return (shape?.firstOrNull() as? Long)?.toInt() ?: throw MetadataError(input.field("shape"), "must be a list of integers")
+    val count = (input.values["shape"] as? List<*>)?.firstOrNull() as? Long
+    if (count == null || (count != -1L && count !in 1..MAX_BATCH)) {
+        throw MetadataError(input.field("shape"), "must begin with -1 or 1 to $MAX_BATCH pictures")
+    }
+    return count.toInt()
 }
 
 private fun readMaxBatch(metadata: Map<String, Any?>): Int {

@@ -26,14 +26,15 @@ public final class ModelWrapper: Predictor, Sendable {
     ///
     /// `model` is the file that metadata.json names, beside it, where it is not given; for Core ML also the `.mlmodelc` that Xcode
     /// makes of it. Throws what Foundation throws for a missing file, and ProcessingError: `metadata_unsupported` for metadata
-    /// that this code does not understand, `runtime_unavailable` where the model's runtime is not here.
+    /// that this code does not understand, `runtime_unavailable` where the model's runtime is not here or refuses the model.
     public init(model: URL? = nil, metadata: URL? = nil) throws {
         let file = metadata ?? ModelWrapper.packageFolder.appendingPathComponent("metadata.json")
         let facts = try Files.metadata(file)
         let known = try Pipeline(metadata: facts)
         let place = model ?? file.deletingLastPathComponent().appendingPathComponent(known.modelFile)
-        batch = facts["input_spec"]?["shape"]?.asArray?.first?.asInteger ?? 1
-        backend = try Backends.load(place, facts, known)
+        let made = try ModelFacts(metadata: facts)
+        batch = made.batch
+        backend = try Backends.load(place, made, known)
         self.metadata = facts
         pipeline = known
     }

@@ -16,8 +16,8 @@ internal sealed interface ModelSource {
     class InMemory(val bytes: ByteArray) : ModelSource
 }
 
-/** What metadata.json says of the model's tensors. */
-internal class Facts(val inputName: String, val outputNames: List<String>)
+/** What metadata.json says of the model's tensors; [batch] is how many pictures it takes, -1 for any number. */
+internal class Facts(val inputName: String, val outputNames: List<String>, val batch: Int)
 
 /** A loaded model: a tensor of one or more pictures in, its outputs by name out, as many rows as pictures. */
 internal interface Backend : AutoCloseable {

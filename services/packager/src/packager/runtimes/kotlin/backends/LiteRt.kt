@@ -82,4 +82,6 @@ private inline fun <T> refusing(what: String, action: () -> T): T = try {
     throw BackendError("$what: ${error.message}", error)
 } catch (error: IllegalStateException) {
     throw BackendError("$what: ${error.message}", error)
+} catch (error: LinkageError) { // its native library is missing, or not for this device
+    throw BackendError("LiteRT's native library cannot be loaded: ${(error.cause ?: error).message}", error)
 }

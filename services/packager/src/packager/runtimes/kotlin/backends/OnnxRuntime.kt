@@ -5,6 +5,7 @@ import ai.onnxruntime.OnnxTensor
 import ai.onnxruntime.OrtEnvironment
 import ai.onnxruntime.OrtException
 import ai.onnxruntime.OrtSession
+import ai.onnxruntime.TensorInfo
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.FloatBuffer
@@ -35,10 +36,20 @@ private class OnnxRuntime(
     private val facts: Facts,
 ) : Backend {
     init {
-        val taken = session.inputNames
-        if (facts.inputName !in taken) {
+        try {
+            checkInput()
+        } catch (error: MetadataError) {
             session.close()
-            throw MetadataError("input_spec.name", "is '${facts.inputName}', the model takes $taken")
+            throw error
+        }
+    }
+
+    private fun checkInput() {
+        val taken = session.inputInfo[facts.inputName]
+            ?: throw MetadataError("input_spec.name", "is '${facts.inputName}', the model takes ${session.inputNames}")
+        val batch = (taken.info as? TensorInfo)?.shape?.firstOrNull() ?: -1
+        if (batch > 0 && batch != facts.batch.toLong()) {
+            throw MetadataError("input_spec.shape", "begins with ${facts.batch}, the model takes $batch at once")
         }
     }
 
@@ -83,4 +94,6 @@ private inline fun <T> refusing(what: String, action: () -> T): T = try {
     action()
 } catch (error: OrtException) {
     throw BackendError("$what: ${error.message}", error)
+} catch (error: LinkageError) { // its native library is missing, or not for this machine
+    throw BackendError("ONNX Runtime's native library cannot be loaded: ${(error.cause ?: error).message}", error)
 }

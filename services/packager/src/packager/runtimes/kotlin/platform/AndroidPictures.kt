@@ -42,8 +42,13 @@ fun decodePicture(data: ByteArray, appliesExif: Boolean = true): RgbImage {
     }
 }
 
-/** The bitmap's pixels without alpha; a bitmap of the GPU (`HARDWARE`) has to be copied to another configuration before. */
+/** The bitmap's pixels without alpha; one of the GPU, as ImageDecoder and image loaders give it, is copied to where they can be read. */
 fun Bitmap.toRgbImage(): RgbImage {
+    // by its name: the constant is not there before Android 8
+    if (config?.name == "HARDWARE") {
+        val copied = copy(Bitmap.Config.ARGB_8888, false) ?: throw ImageError("image_unreadable", "the GPU does not give the bitmap's pixels")
+        return copied.toRgbImage().also { copied.recycle() }
+    }
     val line = IntArray(width)
     val pixels = ByteArray(3 * width * height)
     var at = 0

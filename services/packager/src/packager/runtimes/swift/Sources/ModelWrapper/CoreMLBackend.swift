@@ -28,7 +28,9 @@ final class CoreMLBackend: InferenceBackend, @unchecked Sendable {
         }
         let configuration = MLModelConfiguration()
         configuration.computeUnits = processors
-        model = try MLModel(contentsOf: CoreMLBackend.compiled(file), configuration: configuration)
+        model = try Backends.refusing("Core ML cannot load the model") {
+            try MLModel(contentsOf: CoreMLBackend.compiled(file), configuration: configuration)
+        }
         self.inputName = inputName
         self.outputNames = outputNames
     }
@@ -48,8 +50,10 @@ final class CoreMLBackend: InferenceBackend, @unchecked Sendable {
         guard let running = model else {
             throw ProcessingError.closed()
         }
-        let given = try MLDictionaryFeatureProvider(dictionary: [inputName: try input(tensor, running)])
-        let answers = try running.prediction(from: given)
+        let answers = try Backends.refusing("Core ML cannot run the model") {
+            let given = try MLDictionaryFeatureProvider(dictionary: [inputName: try input(tensor, running)])
+            return try running.prediction(from: given)
+        }
         var outputs: [String: FloatArray] = [:]
         for name in outputNames {
             guard let array = answers.featureValue(for: name)?.multiArrayValue else {

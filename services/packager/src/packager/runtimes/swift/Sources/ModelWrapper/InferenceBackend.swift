@@ -12,24 +12,31 @@ protocol InferenceBackend: Sendable {
 /// The runtimes that this build has.
 enum Backends {
     /// Throws where the format's runtime is not in this build, or the model cannot be loaded.
-    static func load(_ model: URL, _ metadata: JSON, _ pipeline: Pipeline) throws -> any InferenceBackend {
-        let format = metadata["model_info"]?["export_format"]?.asText ?? ""
+    static func load(_ model: URL, _ facts: ModelFacts, _ pipeline: Pipeline) throws -> any InferenceBackend {
         guard FileManager.default.fileExists(atPath: model.path) else {
             throw CocoaError(.fileReadNoSuchFile, userInfo: [NSFilePathErrorKey: model.path])
         }
-        switch format {
+        switch facts.exportFormat {
         case "coreml":
-            return try coreML(model, metadata, pipeline)
+            return try coreML(model, facts.computeUnits, pipeline)
         case "onnx":
             return try onnxRuntime(model, pipeline)
         default:
-            throw ProcessingError.metadata("model_info.export_format", "\(format) is unknown; known: coreml, onnx")
+            throw ProcessingError.metadata("model_info.export_format", "\(facts.exportFormat) is unknown; known: coreml, onnx")
         }
     }
 
-    private static func coreML(_ model: URL, _ metadata: JSON, _ pipeline: Pipeline) throws -> any InferenceBackend {
+    /// What a runtime throws, told as `runtime_unavailable`; errors of this code stay what they are.
+    static func refusing<Value>(_ what: String, _ action: () throws -> Value) throws -> Value {
+        do {
+            return try action()
+        } catch {
+            throw (error as? ProcessingError) ?? ProcessingError.backend("\(what): \(error.localizedDescription)")
+        }
+    }
+
+    private static func coreML(_ model: URL, _ units: String, _ pipeline: Pipeline) throws -> any InferenceBackend {
         #if canImport(CoreML)
-        let units = metadata["provenance"]?["export_options"]?["compute_units"]?.asText ?? "all"
         return try CoreMLBackend(model, units: units, inputName: pipeline.inputName, outputNames: pipeline.outputNames)
         #else
         throw ProcessingError.backend("a Core ML model runs on macOS and iOS; this machine has neither")

@@ -14,9 +14,13 @@ final class OnnxRuntimeBackend: InferenceBackend, @unchecked Sendable {
     private let outputNames: [String]
 
     init(_ model: URL, inputName: String, outputNames: [String]) throws {
-        environment = try ORTEnv(loggingLevel: ORTLoggingLevel.warning)
-        let options = try ORTSessionOptions()
-        session = try ORTSession(env: environment, modelPath: model.path, sessionOptions: options)
+        let opened = try Backends.refusing("ONNX Runtime cannot start") {
+            try ORTEnv(loggingLevel: ORTLoggingLevel.warning)
+        }
+        environment = opened
+        session = try Backends.refusing("ONNX Runtime cannot load the model") {
+            try ORTSession(env: opened, modelPath: model.path, sessionOptions: ORTSessionOptions())
+        }
         self.inputName = inputName
         self.outputNames = outputNames
     }
@@ -28,8 +32,9 @@ final class OnnxRuntimeBackend: InferenceBackend, @unchecked Sendable {
         guard let running = opened else {
             throw ProcessingError.closed()
         }
-        let answers = try running.run(
-            withInputs: [inputName: try input(tensor)], outputNames: Set(outputNames), runOptions: nil)
+        let answers = try Backends.refusing("ONNX Runtime cannot run the model") {
+            try running.run(withInputs: [inputName: try input(tensor)], outputNames: Set(outputNames), runOptions: nil)
+        }
         var outputs: [String: FloatArray] = [:]
         for name in outputNames {
             guard let answer = answers[name] else {

@@ -17,7 +17,6 @@ import java.util.concurrent.Executors
 import modelport.ModelWrapper
 import modelport.decodePicture
 import modelport.processing.Prediction
-import modelport.processing.ProcessingError
 
 /** One screen: choose a picture, see what the model finds in it. */
 class MainActivity : Activity() {
@@ -80,16 +79,14 @@ class MainActivity : Activity() {
     private fun attempt(action: () -> Unit) {
         try {
             action()
-        } catch (error: ProcessingError) {
+        } catch (error: Exception) { // the wrapper's, and whatever the app that gives the picture raises
             tell(error)
-        } catch (error: IOException) {
-            tell(error)
-        } catch (error: IllegalStateException) {
+        } catch (error: OutOfMemoryError) { // a picture of 50 megapixels is more than some devices give an app
             tell(error)
         }
     }
 
-    private fun tell(error: Exception) = show { status.text = getString(R.string.failed, error.message.orEmpty()) }
+    private fun tell(error: Throwable) = show { status.text = getString(R.string.failed, error.message.orEmpty()) }
 
     private fun show(action: () -> Unit) {
         screen.post { if (!isDestroyed) action() }
