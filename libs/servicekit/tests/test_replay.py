@@ -43,6 +43,27 @@ async def test_the_past_in_order_then_the_present(bus: Bus) -> None:
     await follower.stop()
 
 
+async def test_whoever_asks_is_told_when_everything_until_now_was_handled(bus: Bus) -> None:
+    """Also what was stored before the stretch that is followed, and facts of which there are none."""
+    await publish(bus, 2)
+    seen, gate = Seen(), asyncio.Event()
+
+    async def handler(event: Event, meta: EventMeta) -> None:
+        await gate.wait()
+        await seen(event, meta)
+
+    follower = follow(bus, [ExportCancelledV1, ExportFailedV1, DeploymentUpdatedV1], handler, since=None)
+    await follower.caught_up()
+    await follower.heard_all()
+    new = await publish(bus, 3)
+    asked = asyncio.create_task(follower.heard_all())
+    assert not (await asyncio.wait({asked}, timeout=0.5))[0]
+    gate.set()
+    await asked
+    assert seen.events == new
+    await follower.stop()
+
+
 async def test_only_new_facts_or_a_stretch_of_the_past(bus: Bus) -> None:
     old = await publish(bus, 2)
     fresh, recent = Seen(), Seen()

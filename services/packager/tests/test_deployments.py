@@ -1,5 +1,6 @@
 """Edge and container packages: the whole service against a real bus and a real store."""
 
+import asyncio
 import hashlib
 import io
 import os
@@ -32,6 +33,9 @@ from contracts.vocabulary import DeploymentStage, DeploymentType, DesiredState, 
 from packager import export_package
 from packager.app import DEPLOYMENTS, run_app
 from packager.provenance import MADE_HERE
+from packager.wishes import Wishes
+from servicekit.objects import ObjectStore
+from servicekit.servers import free_ports
 from servicekit.testing import eventually
 
 pytestmark = pytest.mark.integration
@@ -196,6 +200,38 @@ async def test_a_delete_stops_a_package_that_is_being_built(bus, object_store, s
         await eventually(lambda: _any(bus, DeploymentDeactivatedV1))
         await eventually(lambda: settled(bus))
     assert not await object_store.exists(keys.edge_package(request.deployment_id))
+
+
+async def test_a_delete_that_another_packager_answered_first_leaves_nothing(
+    bus, object_store, settings, telemetry, artefact, exported, monkeypatch
+):
+    """It removes a package that is not there yet, and the one that stores it hears of the delete only afterwards."""
+    request, stored = await exported(artefact), asyncio.Event()
+    put_file, on_requested = ObjectStore.put_file, Wishes.on_requested
+
+    async def put_late(store, *arguments):
+        await state(bus, again(request, 2, DesiredState.DELETED))
+        await eventually(lambda: _any(bus, DeploymentDeactivatedV1))
+        found = await put_file(store, *arguments)
+        stored.set()
+        return found
+
+    async def hear_late(wishes, *arguments):
+        await stored.wait()
+        await on_requested(wishes, *arguments)
+
+    monkeypatch.setattr(ObjectStore, "put_file", put_late)
+    monkeypatch.setattr(Wishes, "on_requested", hear_late)
+    one, other = (
+        msgspec.structs.replace(settings, port=port, work_dir=f"{settings.work_dir}/{port}", slots=1)
+        for port in free_ports(2)
+    )
+    async with run_app(one, telemetry), run_app(other, telemetry):
+        await state(bus, request)
+        await eventually(stored.is_set)
+        await eventually(lambda: settled(bus))
+    assert not await object_store.exists(keys.edge_package(request.deployment_id))
+    assert not await told(bus, DeploymentActivatedV1)
 
 
 async def big(exported, artefact):

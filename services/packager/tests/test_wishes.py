@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from contracts.envelope import EventMeta
 from contracts.events import DeploymentRequestedV1
-from contracts.vocabulary import DeploymentType
+from contracts.vocabulary import DeploymentType, DesiredState
 from packager.wishes import Wishes
 
 META = EventMeta(id="1", source="", type="", subject="", time=datetime.now(UTC))
@@ -22,6 +22,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     deployment_id: UUID
     generation: int
     deployment_type: DeploymentType = DeploymentType.EDGE_PACKAGE
+    desired: DesiredState = DesiredState.ACTIVE
 
 
 def asked(deployment_id: UUID, generation: int, **more: Any) -> DeploymentRequestedV1:

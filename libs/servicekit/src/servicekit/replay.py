@@ -50,7 +50,10 @@ class Follower:
         for event_type in event_types:
             subject = filter_subject(event_type)
             streams[stream_of(subject)].append(subject)
+        self._subjects = dict(streams)
         self._caught_up = {stream: asyncio.Event() for stream in streams}
+        self._handled = dict.fromkeys(streams, 0)
+        self._moved = asyncio.Condition()
         self._made: dict[str, datetime | None] = dict.fromkeys(streams)
         self._current_at = dict.fromkeys(streams, -math.inf)
         self._tasks = [asyncio.create_task(self._follow(stream, subjects)) for stream, subjects in streams.items()]
@@ -59,6 +62,20 @@ class Follower:
         """Returns once everything stored when the follower first connected has been handled."""
         for event in self._caught_up.values():
             await event.wait()
+
+    async def heard_all(self) -> None:
+        """Returns once everything has been handled that was stored when this was asked."""
+        for stream, subjects in self._subjects.items():
+            last = max([await self._last(stream, subject) for subject in subjects])
+            async with self._moved:
+                while self._handled[stream] < last:
+                    await self._moved.wait()
+
+    async def _last(self, stream: str, subject: str) -> int:
+        try:
+            return (await self._bus.jetstream.get_last_msg(stream, subject)).seq or 0
+        except nats.js.errors.NotFoundError:
+            return 0
 
     @property
     def is_caught_up(self) -> bool:
@@ -100,7 +117,9 @@ class Follower:
         )
         asked = time.monotonic()
         info = await jetstream.add_consumer(stream, config)
-        start = _after(info.delivered.stream_seq) if info.delivered else start
+        if info.delivered:
+            start = _after(info.delivered.stream_seq)
+            await self._has_handled(stream, info.delivered.stream_seq)
         pending, seen = info.num_pending or 0, 0
         if not pending:
             self._is_current(stream, asked)
@@ -119,6 +138,7 @@ class Follower:
                     if message.metadata.sequence.consumer != seen:
                         return start
                     await self._hand_over(message)
+                    await self._has_handled(stream, message.metadata.sequence.stream)
                     start = _after(message.metadata.sequence.stream)
                     pending = message.metadata.num_pending
                 if not pending:
@@ -129,6 +149,11 @@ class Follower:
         finally:
             with suppress(nats.errors.Error, OSError):
                 await subscription.unsubscribe()
+
+    async def _has_handled(self, stream: str, sequence: int) -> None:
+        async with self._moved:
+            self._handled[stream] = sequence
+            self._moved.notify_all()
 
     def _is_current(self, stream: str, moment: float) -> None:
         self._caught_up[stream].set()

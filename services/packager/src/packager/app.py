@@ -46,10 +46,9 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
         store = await stack.enter_async_context(ObjectStore(settings))
         cancellations = Cancellations()
         wishes = Wishes()
-        followers = (
-            follow(bus, [ExportCancelledV1], cancellations.on_cancelled, since=REMEMBERED),
-            follow(bus, [DeploymentRequestedV1], wishes.on_requested, since=REMEMBERED),
-        )
+        cancelled = follow(bus, [ExportCancelledV1], cancellations.on_cancelled, since=REMEMBERED)
+        requested = follow(bus, [DeploymentRequestedV1], wishes.on_requested, since=REMEMBERED)
+        followers = (cancelled, requested)
         for follower in followers:
             stack.push_async_callback(follower.stop)
         checks = {"bus": bus.check, "storage": store.check}
@@ -71,6 +70,7 @@ async def run_app(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Hea
             bus,
             store,
             wishes,
+            requested.heard_all,
             home.path,
             model_max_bytes=settings.model_max_bytes,
             base_image=settings.container_base_image,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from contracts import keys
@@ -44,7 +44,8 @@ class Deployments:
     """Handlers of `servicekit.jobs.JobConsumer`.
 
     The lease is one per generation of a deployment, however often it is stated. All generations make the same bytes, so two
-    packagers at one deployment do no harm; whoever hears of a newer generation stops.
+    packagers at one deployment do no harm; whoever hears of a newer generation stops. `heard_all` returns once `wishes` know
+    everything that was wished when it was called: after that no earlier deletion can be followed by what was stored.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Deployments:
         bus: Bus,
         store: ObjectStore,
         wishes: Wishes,
+        heard_all: Callable[[], Awaitable[None]],
         work_dir: Path,
         *,
         model_max_bytes: int,
@@ -62,6 +64,7 @@ class Deployments:
         self._bus = bus
         self._store = store
         self._wishes = wishes
+        self._heard_all = heard_all
         self._work_dir = work_dir
         self._model_max_bytes = model_max_bytes
         self._base_image = base_image
@@ -70,8 +73,11 @@ class Deployments:
 
     async def on_requested(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> None:
         """Build or remove, and state it; what was overtaken is dropped. Raises Permanent for what cannot be packaged."""
-        if not await self._wishes.run(request, self._answer(request, meta, lease)):
-            _log.info("deployment %s: generation %d was overtaken", request.deployment_id, request.generation)
+        if await self._wishes.run(request, self._answer(request, meta, lease)):
+            return
+        _log.info("deployment %s: generation %d was overtaken", request.deployment_id, request.generation)
+        if self._wishes.is_deleted(request.deployment_id):
+            await self._remove(request)  # again: who answered may have been faster than what was being stored here
 
     async def on_exhausted(self, request: DeploymentRequestedV1, reason: Exhausted) -> None:
         """State that there is no package, and why."""
@@ -98,10 +104,13 @@ class Deployments:
         """A package that is deactivated only keeps its bytes: nobody is given a link to them."""
         is_deleted = request.desired is DesiredState.DELETED
         if is_deleted:
-            await self._store.delete(keys.deployed_package(request.deployment_type, request.deployment_id))
+            await self._remove(request)
         return DeploymentDeactivatedV1(
             deployment_id=request.deployment_id, generation=request.generation, deleted=is_deleted
         )
+
+    async def _remove(self, request: DeploymentRequestedV1) -> None:
+        await self._store.delete(keys.deployed_package(request.deployment_type, request.deployment_id))
 
     async def _activate(self, request: DeploymentRequestedV1, meta: EventMeta, lease: Lease) -> DeploymentActivatedV1:
         began = time.monotonic()
@@ -141,7 +150,9 @@ class Deployments:
         await self._progress(request, meta, DeploymentStage.UPLOAD)
         with span("upload package", bytes=built.stat().st_size):
             key = keys.deployed_package(request.deployment_type, request.deployment_id)
-            return await self._store.put_file(key, built, "application/zip")
+            stored = await self._store.put_file(key, built, "application/zip")
+        await self._heard_all()
+        return stored
 
     async def _progress(self, request: DeploymentRequestedV1, meta: EventMeta, stage: DeploymentStage) -> None:
         percent, message = TOLD[stage]

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from contracts.envelope import EventMeta
 from contracts.events import DeploymentRequestedV1
+from contracts.vocabulary import DesiredState
 from packager.running import Running
 
 _KEEP_S = 25 * 3600.0
@@ -17,6 +18,7 @@ class Wish(Struct, frozen=True):
     """The newest generation heard of, and when (`time.monotonic`)."""
 
     generation: int
+    desired: DesiredState
     heard_at: float
 
 
@@ -39,13 +41,18 @@ class Wishes:
         self._wishes = {one: wish for one, wish in self._wishes.items() if now - wish.heard_at < _KEEP_S}
         known = self._wishes.get(request.deployment_id)
         if known is None or request.generation > known.generation:
-            self._wishes[request.deployment_id] = Wish(request.generation, now)
+            self._wishes[request.deployment_id] = Wish(request.generation, request.desired, now)
             self._running.stop(request.deployment_id)
 
     def is_overtaken(self, request: DeploymentRequestedV1) -> bool:
         """Whether a later generation is known."""
         known = self._wishes.get(request.deployment_id)
         return known is not None and known.generation > request.generation
+
+    def is_deleted(self, deployment_id: UUID) -> bool:
+        """Whether the last that was heard is that nobody wants it any more; there is no way back from that."""
+        known = self._wishes.get(deployment_id)
+        return known is not None and known.desired is DesiredState.DELETED
 
     async def run(self, request: DeploymentRequestedV1, work: Coroutine[None, None, None]) -> bool:
         """Await `work`; False where the wish was overtaken before or meanwhile."""
