@@ -121,3 +121,16 @@ def test_bare_addresses_are_broken_up_so_that_no_renderer_links_them(text):
 @pytest.mark.parametrize("text", ["", "\n\t ", "\u2028"])
 def test_an_empty_name_is_visible(text):
     assert markdown.escape(text) == "(empty)"
+
+
+@pytest.mark.parametrize(
+    ("export_format", "shown"),
+    [(ExportFormat.ONNX, 'File("picture.jpg")'), (ExportFormat.TFLITE, 'asset("model.tflite")')],
+)
+def test_kotlin_is_shown_where_the_format_s_runtime_runs(artefact, export_format, shown):
+    """LiteRT has no release for the JVM: a program of files could not load the model."""
+    info = msgspec.structs.replace(artefact.metadata.model_info, export_format=export_format)
+    model = msgspec.structs.replace(artefact.metadata, model_info=info, model_file=f"model.{export_format}")
+    (code,) = re.findall(r"^```kotlin\n(.*?)^```$", languages.sections(model), re.M | re.S)
+    assert shown in code
+    assert ("import java.io.File" in code) is (export_format is ExportFormat.ONNX)

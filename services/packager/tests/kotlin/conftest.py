@@ -22,9 +22,13 @@ def kotlin_wrapper() -> Kotlin:
 
 
 @pytest.fixture(scope="session")
-def probe(kotlin_wrapper: Kotlin) -> Iterator[Probe]:
-    program = programs.build(kotlin_wrapper, default_cache())
-    running = Probe(program.command(kotlin_wrapper), {**os.environ, **kotlin_wrapper.environment})
+def kotlin_program(kotlin_wrapper: Kotlin) -> programs.Program:
+    return programs.build(kotlin_wrapper, default_cache())
+
+
+@pytest.fixture(scope="session")
+def probe(kotlin_wrapper: Kotlin, kotlin_program: programs.Program) -> Iterator[Probe]:
+    running = Probe(kotlin_program.command(kotlin_wrapper), {**os.environ, **kotlin_wrapper.environment})
     yield running
     running.close()
 

@@ -1,5 +1,9 @@
 """Names, labels and rules of Swift that a parser says nothing of: the sources keep them, and each fault that is put in is found."""
 
+import re
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 
 from .program import APPLE, sample, sources
@@ -17,6 +21,19 @@ def test_the_app_for_ios_names_what_is_declared():
     place = ("sample", "Drawing.swift")
     texts[place] = texts[place].replace("prediction.rotatedBox", "prediction.turnedBox")
     assert any("turnedBox" in problem for problem in translate(texts, APPLE).problems)
+
+
+ROOT = Path(__file__).parents[4]
+PAGES = (ROOT / "docs/wrappers/swift.md", Path(str(files("packager"))) / "templates/languages/swift.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=["docs", "README"])
+def test_programs_that_are_shown_name_what_is_declared(page):
+    (code,) = re.findall(r"^```swift\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    texts = {**sources(), ("documented", "main.swift"): code}
+    assert translate(texts, APPLE).problems == []
+    texts["documented", "main.swift"] = code.replace("found.className", "found.label")
+    assert any("label" in problem for problem in translate(texts, APPLE).problems)
 
 
 FAULTS = [

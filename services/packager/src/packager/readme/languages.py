@@ -39,16 +39,19 @@ CPP_RUNTIMES: dict[ExportFormat, tuple[str, str]] = {
     ExportFormat.TENSORRT: ("TensorRT and the CUDA toolkit", "-DTENSORRT_ROOT=/opt/tensorrt"),
 }
 """What has to be there beside the compiler, and how CMake is told where."""
-KOTLIN: dict[ExportFormat, tuple[str, str]] = {
+KOTLIN: dict[ExportFormat, tuple[str, str, str]] = {
     ExportFormat.ONNX: (
         "A project for Gradle 8.2 and Java 17, or newer, with ONNX Runtime; Android takes the same sources.",
-        "gradle run --args ../../picture.jpg\ngradle verify",
+        "gradle run --args ../../picture.jpg\ngradle verify\ngradle test",
+        "jvm",
     ),
     ExportFormat.TFLITE: (
         "For Android, with LiteRT. On the JVM, which LiteRT does not run on, what comes before and after the model can be verified:",
-        "gradle verify",
+        "gradle verify\ngradle test",
+        "android",
     ),
 }
+"""What a project is for, what runs it, and which example belongs to it."""
 SWIFT: dict[ExportFormat, str] = {
     ExportFormat.COREML: "Core ML runs the model.",
     ExportFormat.ONNX: "ONNX Runtime for iOS and macOS, which the package fetches, runs the model.",
@@ -114,8 +117,13 @@ def _given(metadata: ModelMetadata, language: WrapperLanguage) -> dict[str, str]
         note = "LiteRT and TensorRT run one picture or batch at a time." if export_format in _ONE_AT_A_TIME else ""
         return {"runtime": runtime, "find": find, "standard": standard, "note": note}
     if language is WrapperLanguage.KOTLIN:
-        note, commands = KOTLIN[export_format]
-        return {"note": note, "commands": commands}
+        note, commands, example = KOTLIN[export_format]
+        text = (files("packager") / "templates" / "languages" / f"kotlin-{example}.md").read_text(encoding="utf-8")
+        return {
+            "note": note,
+            "commands": commands,
+            "example": text.replace("model.tflite", metadata.model_file).rstrip(),
+        }
     return {"note": SWIFT[export_format], "model_file": metadata.model_file}
 
 
