@@ -60,6 +60,10 @@ class Core:
         options = kind.init__4_confidenceThreshold_iouThreshold_maxDetections_topK(**given)
         return pipeline.postprocess__3_0_0_0(p_outputs=arrays, p_geometry=geometry, p_options=options)
 
+    def text(self, text: str) -> str:
+        """A JSON text, read and written again."""
+        return str(self.names["T_JSON"].parse__1_0(p_text=[np.uint8(byte) for byte in text.encode()]).f_text)
+
     def array(self, value: np.ndarray) -> Any:
         kind = self.names["T_FloatArray"]
         return kind.init__2_shape_values(p_shape=list(value.shape), p_values=list(value.astype(np.float32).ravel()))

@@ -151,9 +151,9 @@ METHODS: dict[str, Callable[..., Any]] = {
     "suffix": lambda base, size: base[len(base) - size :],
     "dropFirst": lambda base: base[1:],
     "dropLast": lambda base: base[:-1],
-    "joined": lambda base, separator="": separator.join(base) if base and isinstance(base[0], str) else list(
-        itertools.chain.from_iterable(base)
-    ),
+    "joined": lambda base, separator=None: list(itertools.chain.from_iterable(base))
+    if separator is None and not (base and isinstance(base[0], str))
+    else (separator or "").join(base),
     "first": lambda base, where: next((one for one in base if where(one)), None),
     "last": lambda base, where: next((one for one in reversed(base) if where(one)), None),
     "firstIndex": lambda base, of: base.index(of) if of in base else None,

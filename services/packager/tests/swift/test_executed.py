@@ -4,6 +4,7 @@ This is no compiler. It shows that what is written does what the reference does,
 these tests go; it is not what makes a wrapper `built` or `verified`.
 """
 
+import json
 from contextlib import suppress
 from functools import cache
 
@@ -96,6 +97,34 @@ def test_decoders_give_the_same_predictions(decoder):
     if DECODERS[decoder].kind == "objects":
         options.append({"confidence": 0.1, "iou": 0.2, "max_detections": 5})
     assert decodes(swift(), decoder, options) == ""
+
+
+@pytest.mark.parametrize("decoder", ["softmax", "yolo_v8_segment", "yolo_v8_pose", "yolo_v8_obb"])
+def test_predictions_have_the_same_names_in_json(decoder):
+    document = described(decoder)
+    pipeline, mine = Pipeline.from_metadata(document), swift().pipeline(document)
+    outputs = dict(zip(pipeline.output_names, outputs_of(decoder, np.random.default_rng(7), 9), strict=True))
+    outputs = {name: value.astype(np.float32) for name, value in outputs.items()}
+    expected = pipeline.postprocess(outputs, locate((13, 9), pipeline.resize)[1])
+    found = swift().postprocess(mine, outputs, (13, 9), {})
+    assert expected
+    for one, other in zip(found, expected, strict=True):
+        got = json.loads(one.f_json.f_text)
+        assert list(got) == list(other.as_dict())
+        assert (got["class_id"], got["class_name"]) == (other.class_id, other.class_name)
+        assert got["confidence"] == one.f_confidence
+        assert (got["bbox"] is None) is (other.bbox is None)
+        if other.mask is not None:
+            assert got["mask"] == {"size": list(other.mask.size), "counts": list(one.f_mask.f_counts)}
+        if other.keypoints is not None:
+            assert [len(point) for point in got["keypoints"]] == [3] * len(other.keypoints)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": [1, -2.5, 1e30, true, false, null], "b": {}}', '"\\"\\\\\\n\\u0001 é 日本語 🚀"', "[]"]
+)
+def test_json_is_written_as_it_is_read(text):
+    assert json.loads(swift().text(text)) == json.loads(text)
 
 
 @pytest.mark.parametrize("decoder", ["softmax", "yolo_v8", "semantic_logits"])
