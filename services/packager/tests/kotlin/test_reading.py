@@ -166,6 +166,14 @@ def test_what_is_no_picture_is_refused(probe, tmp_path, data):
     assert refused.value.code == "image_unreadable"
 
 
+def test_inks_are_not_taken_for_colours(probe, tmp_path):
+    """Java gives the four inks of a CMYK file as they are: three of them would be a picture, and a wrong one."""
+    Image.fromarray(noise(16, 24)).convert("CMYK").save(tmp_path / "inks.jpg")
+    with pytest.raises(Refused, match="CMYK") as refused:
+        probe.ask("decode", file=tmp_path / "inks.jpg", exif=True)
+    assert refused.value.code == "image_unreadable"
+
+
 def test_a_giant_is_refused_before_it_is_decoded(probe, tmp_path):
     body = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))

@@ -31,10 +31,11 @@ fun ModelWrapper.decode(picture: File): RgbImage = decodePicture(picture.readByt
  * A JPEG, PNG or BMP file to RGB pixels, turned upright by its EXIF tag if [appliesExif].
  *
  * Gray is repeated, alpha dropped, palettes looked up, 16-bit samples cut to their high byte. ImageError for a file that is too large,
- * damaged or of another kind.
+ * damaged or of another kind, and for a JPEG of CMYK.
  */
 fun decodePicture(data: ByteArray, appliesExif: Boolean = true): RgbImage {
     val header = boundedHeader(data)
+    if (header.isFourInks) throw ImageError("image_unreadable", "this Java gives a JPEG of four inks (CMYK) no RGB: save it as RGB")
     val picture = try {
         ImageIO.read(ByteArrayInputStream(data))
     } catch (error: Exception) { // decoders raise anything on a damaged file

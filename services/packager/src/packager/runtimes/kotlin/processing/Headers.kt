@@ -12,8 +12,8 @@ import java.nio.ByteOrder
 private const val MAX_PARTS = 20_000
 private const val ORIENTATION = 0x0112
 
-/** Width and height are those stored, before the [orientation] (1 to 8) is applied. */
-internal data class Header(val width: Int, val height: Int, val orientation: Int = 1)
+/** Width and height are those stored, before the [orientation] (1 to 8) is applied; [isFourInks]: a JPEG of CMYK. */
+internal data class Header(val width: Int, val height: Int, val orientation: Int = 1, val isFourInks: Boolean = false)
 
 /** `image_unreadable` for anything but a JPEG, PNG, WebP or BMP file. */
 internal fun readHeader(data: ByteArray): Header {
@@ -49,7 +49,7 @@ private fun jpeg(bytes: ByteBuffer): Header {
         val body = at + 4
         when {
             marker in 0xC0..0xCF && marker !in listOf(0xC4, 0xC8, 0xCC) ->
-                found = found.copy(width = bytes.u16(body + 3), height = bytes.u16(body + 1))
+                found = found.copy(width = bytes.u16(body + 3), height = bytes.u16(body + 1), isFourInks = bytes.u8(body + 5) == 4)
             marker == 0xE1 && bytes.tag(body) == "Exif" && bytes.u16(body + 4) == 0 ->
                 found = found.copy(orientation = exifOrientation(bytes.part(body + 6, length - 8)))
             marker == 0xDA -> return found
