@@ -70,7 +70,7 @@ def test_options_of_another_type_are_refused_by_name(arguments, says, capsys):
 def test_a_refused_format_shows_what_would_work(server, capsys):
     problem = {
         "code": "unsupported",
-        "detail": "config.target_platform: ios cannot run a tflite export.",
+        "detail": "config.target_platform: ios cannot run tflite exports.",
         "hint": "What works: coreml, onnx.",
     }
     server.json("POST", "/api/v1/deployments", problem, status=422)

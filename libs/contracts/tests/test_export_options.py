@@ -89,7 +89,7 @@ def test_asked_lists_what_is_to_be_done():
     [
         ({"quantisation": {}}, "optimization_config.quantisation"),
         ({"quantization": {"method": "magic"}}, "optimization_config.quantization.method"),
-        ({"quantization": {"method": "static"}}, "optimization_config.quantization"),
+        ({"quantization": {"method": "static"}}, "optimization_config.quantization.calibration_dataset_id"),
         ({"pruning": {"method": "structured", "sparsity": 1.0}}, "optimization_config.pruning.sparsity"),
     ],
 )
@@ -120,8 +120,15 @@ def test_every_deployment_type_has_defaults_and_refuses_unknown_fields(kind):
 
 
 def test_an_edge_package_is_for_a_device_that_is_named():
-    with pytest.raises(Permanent, match="target_platform"):
+    with pytest.raises(Permanent, match=r"config\.target_platform: is missing; what works: ios, android"):
         parse_deployment_config(DeploymentType.EDGE_PACKAGE, None)
+
+
+def test_an_option_of_another_type_is_told_which_there_are():
+    with pytest.raises(
+        Permanent, match=r"config\.image_name: is not an option here; what works: target_platform, incl"
+    ):
+        parse_deployment_config(DeploymentType.EDGE_PACKAGE, {"target_platform": "ios", "image_name": "x"})
 
 
 def test_options_are_frozen():

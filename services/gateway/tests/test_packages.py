@@ -142,7 +142,7 @@ async def test_a_package_that_failed_tells_why_and_can_be_tried_again(gateway: G
 
 
 REFUSED = (
-    ("edge_package", {}, "config"),
+    ("edge_package", {}, "config.target_platform"),
     ("edge_package", {"target_platform": "toaster"}, "config.target_platform"),
     ("edge_package", {"target_platform": "../ios"}, "config.target_platform"),
     ("edge_package", {"target_platform": "ios", "image_name": "x"}, "config.image_name"),
@@ -168,6 +168,26 @@ async def test_what_no_package_can_be_is_refused_by_field(gateway: Gateway) -> N
         assert (refused["code"], refused["errors"][0]["field"]) == ("invalid_request", field), config
         assert "regex" not in refused["detail"], "people do not read patterns"
     assert await gateway.messages("deployment.>") == []
+
+
+async def test_refusals_of_bodies_and_of_exports_that_ended_tell_what_works(gateway: Gateway) -> None:
+    client = await gateway.tenant()
+    job = await gateway.completed(client)
+    body = asked(job, "edge_package")
+    for wrong, told in (
+        (
+            body | {"deployment_type": "edge"},
+            "deployment_type: cannot be 'edge'; what works: download, platform_endpoint",
+        ),
+        (body | {"target_platform": "ios"}, "target_platform: is not an option here; what works: export_job_id, "),
+        ({"export_job_id": job["id"]}, "deployment_type: is missing; what works: download, platform_endpoint"),
+    ):
+        refused = (await client.send("POST", PATH, wrong)).json()
+        assert refused["detail"].startswith(told)
+    ended = await gateway.export(client, (await gateway.training(client))["id"])
+    await client.post(f"/api/v1/export/jobs/{ended['id']}/cancel")
+    refused = (await client.send("POST", PATH, asked(ended, "edge_package"))).json()
+    assert (refused["code"], refused["hint"].startswith("Export the model again")) == ("conflict", True)
 
 
 async def test_a_stranger_s_export_is_not_found(gateway: Gateway) -> None:

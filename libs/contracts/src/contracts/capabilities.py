@@ -1,6 +1,6 @@
 """What can be exported to what: the design's matrix, what this release executes of it, and what live workers announce."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -244,12 +244,21 @@ def require_deployable(config: DeploymentConfig, export_format: ExportFormat) ->
     match config:
         case PlatformEndpointConfig() | ContainerConfig() if export_format not in SERVED_FORMATS:
             kind = "an endpoint" if isinstance(config, PlatformEndpointConfig) else "a container"
-            raise _unsupported("export_job_id", f"a {export_format} export cannot be served by {kind}", SERVED_FORMATS)
+            raise _unsupported(
+                "export_job_id", f"{export_format} exports cannot be served by {kind}", _exports(SERVED_FORMATS)
+            )
         case EdgePackageConfig(target_platform=platform) if export_format not in PLATFORM_FORMATS[platform]:
-            reason = f"{platform} cannot run a {export_format} export"
+            reason = f"{platform} cannot run {export_format} exports"
             why, way_out = WHY_NOT.get((platform, export_format), ("", ""))
             sentence = f"{reason}: {why}" if why else reason
-            raise _unsupported("config.target_platform", sentence, PLATFORM_FORMATS[platform], way_out)
+            runs = _exports(PLATFORM_FORMATS[platform], f" for {platform}")
+            others = ", ".join(platforms(export_format))
+            works = f"{runs}; {export_format} exports for {others}" if others else runs
+            raise _unsupported("config.target_platform", sentence, works, way_out)
+
+
+def _exports(formats: Sequence[ExportFormat], more: str = "") -> str:
+    return f"exports to {' or '.join(formats)}{more}"
 
 
 WHY_NOT: dict[tuple[TargetPlatform, ExportFormat], tuple[str, str]] = {

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from contracts.errors import FieldError, Permanent
-from contracts.export_options import field_of
+from contracts.mistakes import explain
 from contracts.vocabulary import DeploymentType, TargetPlatform
 
 ImageName = Annotated[
@@ -93,11 +93,12 @@ def parse_deployment_config(deployment_type: DeploymentType, raw: dict[str, obje
     try:
         config = msgspec.convert(given, CONFIGS[deployment_type])
     except msgspec.ValidationError as error:
-        field, message = field_of(error, "config")
-        value = given.get(field.removeprefix("config."))
-        if field in SPELLINGS and isinstance(value, str):
-            message = f"cannot be {value[:_SHOWN]!r}; what works: {SPELLINGS[field]}"
-        raise Permanent("invalid_request", f"{field}: {message}", fields=(FieldError(field, message),)) from error
+        wrong = explain(error, CONFIGS[deployment_type], "config")
+        name = wrong.field.removeprefix("config.")
+        value, has_it = given.get(name), name in CONFIGS[deployment_type].__struct_fields__
+        if has_it and wrong.field in SPELLINGS and isinstance(value, str):
+            wrong = FieldError(wrong.field, f"cannot be {value[:_SHOWN]!r}; what works: {SPELLINGS[wrong.field]}")
+        raise Permanent("invalid_request", f"{wrong.field}: {wrong.message}", fields=(wrong,)) from error
     if isinstance(config, PlatformEndpointConfig):
         _refuse_scaling(config)
     return config

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from contracts.errors import FieldError, Permanent
+from contracts.mistakes import explain
 from contracts.vocabulary import ExportFormat, ExportRoute
 
 Batch = Annotated[int, Meta(ge=1, le=1024)]
@@ -120,17 +121,8 @@ def parse_export_options(export_format: ExportFormat, raw: dict[str, object] | N
     try:
         return msgspec.convert(given, OPTIONS[export_format])
     except msgspec.ValidationError as error:
-        field, message = field_of(error, "export_config")
-        raise _invalid(field, message) from error
-
-
-def field_of(error: msgspec.ValidationError, root: str) -> tuple[str, str]:
-    """The path and the sentence of a msgspec error: "… - at `$.a.b`" -> ("root.a.b", "…")."""
-    message, _, path = str(error).partition(" - at `")
-    if "unknown field `" in message:
-        unknown = message.split("unknown field `", 1)[1].rstrip("`")
-        return f"{root}{path.rstrip('`').removeprefix('$')}.{unknown}", "is not an option here"
-    return root + path.rstrip("`").removeprefix("$"), message
+        wrong = explain(error, OPTIONS[export_format], "export_config")
+        raise _invalid(wrong.field, wrong.message) from error
 
 
 def _invalid(field: str, message: str) -> Permanent:

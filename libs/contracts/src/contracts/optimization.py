@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from contracts.errors import FieldError, Permanent
-from contracts.export_options import field_of
+from contracts.errors import Permanent
+from contracts.mistakes import explain
 
 T = TypeVar("T")
 
@@ -108,5 +108,5 @@ def _parse(raw: dict[str, object] | None, kind: type[T], root: str) -> T:
     try:
         return msgspec.convert(raw or {}, kind)
     except msgspec.ValidationError as error:
-        field, message = field_of(error, root)
-        raise Permanent("invalid_request", f"{field}: {message}", fields=(FieldError(field, message),)) from error
+        wrong = explain(error, kind, root)
+        raise Permanent("invalid_request", f"{wrong.field}: {wrong.message}", fields=(wrong,)) from error

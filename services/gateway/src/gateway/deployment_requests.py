@@ -160,6 +160,8 @@ def _require_ready(job: JobRow, config: DeploymentConfig) -> None:
     if job.state.status is not ExportStatus.COMPLETED:
         sentence = f"The export is {job.state.status}; only a completed export can be deployed."
         hint = f"Follow GET /api/v1/export/jobs/{job.id}/events and deploy it when it is completed."
+        if job.state.is_terminal:
+            hint = f"Export the model again; GET /api/v1/export/jobs/{job.id} tells what became of this one."
         raise Permanent("conflict", sentence, hint=hint, fields=field)
     require_deployable(config, job.export_format)
     if isinstance(config, PlatformEndpointConfig) and job.state.proof is not Proof.VERIFIED:

@@ -17,7 +17,7 @@ from multipart import (  # type: ignore[import-untyped]  # ships without types
 )
 
 from contracts.errors import FieldError, Permanent
-from contracts.export_options import field_of
+from contracts.mistakes import explain
 from inference_proxy.images import ImageLimits, refused
 
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -74,20 +74,14 @@ def _read_json(body: bytes, _content_type: str, query: str, limits: ImageLimits)
     try:
         given = _json.decode(body)
     except msgspec.ValidationError as error:
-        field, message = _json_field(error)
-        raise _invalid(field, message) from error
+        wrong = explain(error, _json.type)
+        raise _invalid(wrong.field or "body", wrong.message) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _invalid("body", "is not valid JSON") from error
     return InferRequest(
         image=_from_base64(given.image, limits),
         thresholds=Thresholds(confidence_threshold=given.confidence_threshold, iou_threshold=given.iou_threshold),
     )
-
-
-def _json_field(error: msgspec.ValidationError) -> tuple[str, str]:
-    field, message = field_of(error, "")
-    missing = message.partition("missing required field `")[2].rstrip("`")
-    return (missing, "is missing") if missing else (field.lstrip(".") or "body", message)
 
 
 def _from_base64(text: str, limits: ImageLimits) -> bytes:
