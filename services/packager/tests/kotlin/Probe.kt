@@ -60,6 +60,10 @@ private val ANSWERS: Map<String, (Entry) -> Any?> = mapOf(
             outputs.mapValues { mapOf("shape" to it.value.shape, "values" to it.value.values.asList()) }
         }
     },
+    "tensor" to { asked ->
+        val shape = asked.ints("shape")
+        ModelWrapper(File(asked.text("package"))).use { it.run(FloatTensor(shape, FloatArray(shape.fold(1, Int::times)))).keys }
+    },
     "litert" to ::litert,
 )
 

@@ -82,6 +82,13 @@ def test_tests_bring_the_launcher_that_gradle_9_no_longer_brings():
     assert 'testRuntimeOnly("org.junit.platform:junit-platform-launcher")' in text
 
 
+def test_no_task_reads_the_folder_that_the_build_writes_into():
+    """The package holds the project: a task that takes it as a whole has its own output, and that of others, as its input."""
+    text = (SAMPLE / "app" / "build.gradle.kts").read_text(encoding="utf-8")
+    assert 'val unpacked = rootDir.resolve("../..")' in text
+    assert re.findall(r"from\((unpacked(?:\.resolve\([^)]*\))?)", text) == ["unpacked.resolve(modelFile)"]
+
+
 def test_a_release_keeps_the_classes_that_runtimes_call_by_name():
     """And is not stopped by LiteRT's names of classes that only its GPU delegate's artefact has."""
     build = (SAMPLE / "app" / "build.gradle.kts").read_text(encoding="utf-8")

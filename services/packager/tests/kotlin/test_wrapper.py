@@ -148,6 +148,15 @@ def test_a_package_that_contradicts_itself_is_refused(probe, tmp_path, fault):
     assert (refused.value.code, refused.value.field) == (code, field)
 
 
+@pytest.mark.parametrize("shape", [[], [0, 3, 48, 64], [3, 3, 48, 64]])
+def test_a_tensor_of_another_number_of_pictures_is_refused(probe, tmp_path, shape):
+    package(tmp_path, means(2), 2)
+    assert probe.ask("tensor", package=tmp_path, shape=[1, 3, 48, 64]) == ["output0"]
+    with pytest.raises(Refused, match="is not that of 1 to 2 pictures") as refused:
+        probe.ask("tensor", package=tmp_path, shape=shape)
+    assert (refused.value.code, refused.value.field) == ("invalid_request", "tensor")
+
+
 def test_an_output_that_is_not_there_is_named(probe, tmp_path):
     package(tmp_path, means(1, name="scores"), 1)
     with pytest.raises(Refused, match=r"names 'output0', the model gave \[scores\]"):

@@ -16,6 +16,7 @@ import modelport.processing.FloatTensor
 import modelport.processing.Geometry
 import modelport.processing.JsonError
 import modelport.processing.MetadataError
+import modelport.processing.OptionError
 import modelport.processing.Options
 import modelport.processing.Pipeline
 import modelport.processing.Prediction
@@ -94,7 +95,8 @@ class ModelWrapper private constructor(source: ModelSource?, metadata: String, f
     /** The model alone: a tensor of up to [batchSize] pictures to its outputs by name, as many rows as pictures. */
     fun run(tensor: Tensor): Map<String, FloatTensor> = lock.read {
         val model = backend ?: throw ClosedError()
-        val count = tensor.shape[0]
+        val count = tensor.shape.firstOrNull() ?: 0
+        if (count !in 1..batchSize) throw OptionError("tensor", "the shape ${tensor.shape} is not that of 1 to $batchSize pictures")
         val whole = if (batch > count) joined(listOf(tensor) + List(batch - count) { last(tensor) }) else tensor
         val outputs = model.run(whole)
         outputs.forEach { (name, output) ->

@@ -46,6 +46,9 @@ public final class ModelWrapper: Predictor, Sendable {
 
     /// The model alone: its input tensor of batch 1 to its outputs by name.
     public func run(_ tensor: Tensor) throws -> [String: FloatArray] {
+        guard tensor.shape.first == 1 else {
+            throw ProcessingError.option("tensor", "the shape \(tensor.shape) is not that of one picture")
+        }
         if batch <= 1 {
             return try backend.run(tensor)
         }

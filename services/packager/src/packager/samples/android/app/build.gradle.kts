@@ -45,7 +45,7 @@ val takeWrapper = tasks.register<Sync>("takeWrapper") {
 }
 
 val takeModel = tasks.register<Sync>("takeModel") {
-    from(unpacked) { include(modelFile, "metadata.json") }
+    from(unpacked.resolve(modelFile), unpacked.resolve("metadata.json")) // not the folder, which this build writes into
     into(layout.buildDirectory.dir("generated/model"))
 }
 
