@@ -12,7 +12,7 @@ from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from contracts import keys
-from contracts.deployment import ContainerConfig, EdgePackageConfig
+from contracts.deployment import CONFIGS, ContainerConfig, DownloadConfig, EdgePackageConfig
 from contracts.errors import Permanent
 from contracts.vocabulary import DeploymentStatus, DeploymentType, TargetPlatform
 from gateway import deployment_requests as requests
@@ -54,6 +54,12 @@ HINTS = {
 """What to do about a package that cannot be fetched now."""
 
 
+_FIELDS = (
+    f"{kind}: {', '.join(config.__struct_fields__)}" for kind, config in CONFIGS.items() if config is not DownloadConfig
+)
+CONFIG_HELP = f"""What can be chosen, by type: {"; ".join(_FIELDS)}. An edge package needs its target_platform: {", ".join(TargetPlatform)}."""
+
+
 class NewDeployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /api/v1/deployments; `config` depends on the type."""
 
@@ -61,7 +67,7 @@ class NewDeployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     deployment_type: DeploymentType
     name: Name
     description: Annotated[str, Meta(max_length=1000)] | None = None
-    config: Config | None = None
+    config: Annotated[Config | None, Meta(description=CONFIG_HELP)] = None
 
 
 @post(PATH, **WRITE)
