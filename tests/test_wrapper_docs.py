@@ -65,10 +65,8 @@ def test_pages_name_functions_that_exist(language: str) -> None:
 @pytest.mark.parametrize("page", [*PAGES.values(), DOCS / "packages.md"], ids=lambda page: page.stem)
 def test_pages_name_files_that_exist(page: Path) -> None:
     text = page.read_text()
-    here = {
-        path.name
-        for path in (*ROOT.glob("services/packager/src/packager/**/*"), *ROOT.glob("libs/processing/src/**/*"))
-    }
+    folders = ("services/packager/src/packager/**/*", "services/packager/tests/*", "libs/processing/src/**/*")
+    here = {path.name for folder in folders for path in ROOT.glob(folder)}
     known = here | MADE | {keys.LABELS, keys.GOLDENS, keys.PARITY_REPORT, "config.pbtxt"}
     named = set(re.findall(r"[\w/.-]*?([\w.-]+\.(?:py|kts|kt|cpp|h|swift|txt|pbtxt|safetensors))\b", text))
     assert {name for name in named if name not in known} == set()
