@@ -10,7 +10,7 @@ from pathlib import Path
 from contracts import keys
 from contracts.deployment import ContainerConfig, EdgePackageConfig
 from contracts.envelope import EventMeta
-from contracts.errors import ErrorInfo, Permanent
+from contracts.errors import Permanent
 from contracts.events import (
     DeploymentActivatedV1,
     DeploymentDeactivatedV1,
@@ -19,8 +19,8 @@ from contracts.events import (
     DeploymentRequestedV1,
 )
 from contracts.keys import ObjectRef
-from contracts.vocabulary import DeploymentStage, DesiredState, ExportStage
-from packager import container_package, edge_package, exported
+from contracts.vocabulary import DeploymentStage, DesiredState
+from packager import container_package, edge_package, exported, failures
 from packager.proofs import Gate, delivered
 from packager.provenance.signing import Signer
 from packager.wishes import Wishes
@@ -81,14 +81,7 @@ class Deployments:
 
     async def on_exhausted(self, request: DeploymentRequestedV1, reason: Exhausted) -> None:
         """State that there is no package, and why."""
-        error = ErrorInfo(
-            code=reason.code if reason.code != "internal" else "packaging_failed",
-            message=reason.message,
-            hint=reason.hint,
-            stage=ExportStage.PACKAGE,
-            cause=reason.cause,
-            retryable=reason.retryable,
-        )
+        error = failures.packaging(reason)
         fact = DeploymentFailedV1(deployment_id=request.deployment_id, generation=request.generation, error=error)
         await self._bus.publish(
             fact, subject_id=request.deployment_id, sequence=f"{request.generation}/given up/{reason.attempt}"

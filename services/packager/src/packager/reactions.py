@@ -9,10 +9,10 @@ import msgspec
 
 from contracts import keys
 from contracts.envelope import EventMeta
-from contracts.errors import ErrorInfo, Permanent
+from contracts.errors import Permanent
 from contracts.events import ExportFailedV1, ExportProgressedV1, ModelExportedV1, PackageBuiltV1
 from contracts.vocabulary import ExportFormat, ExportStage
-from packager import export_package
+from packager import export_package, failures
 from packager.cancellations import Cancellations
 from packager.export_package import Sources
 from packager.proofs import Gate
@@ -60,14 +60,7 @@ class Reactions:
 
     async def on_exhausted(self, event: ModelExportedV1, reason: Exhausted) -> None:
         """State that the job ended without a package."""
-        error = ErrorInfo(
-            code=reason.code if reason.code != "internal" else "packaging_failed",
-            message=reason.message,
-            hint=reason.hint,
-            stage=ExportStage.PACKAGE,
-            cause=reason.cause,
-            retryable=reason.retryable,
-        )
+        error = failures.packaging(reason)
         fact = ExportFailedV1(
             job_id=event.job_id, attempt=event.attempt, error=error, log=event.log, parity_report=event.parity_report
         )
