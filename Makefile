@@ -5,6 +5,9 @@ TYPED := $(wildcard libs/*/src services/*/src deploy/embedded/src samples/src be
 # Compiled bytecode halves the start of every service.
 export PYTHONDONTWRITEBYTECODE :=
 
+# Tests of what the checkout says and how it is cut, without a server.
+RULES := tests/test_architecture.py tests/test_readme.py tests/test_wrapper_docs.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-demo setup-test demo up test test-parts test-worker test-whole check gen bench chaos attack matrix clean
 
@@ -41,13 +44,14 @@ test-worker:
 test-whole:
 	@$(VENV)/python -m pytest tests
 
-check: setup-test ## format, lint, strict types, import rules, generated files
+check: setup-test ## format, lint, strict types, import rules, generated files, the rules of the house
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
 	@$(VENV)/codespell
 	@$(VENV)/mypy $(TYPED)
 	@$(VENV)/lint-imports
 	@$(VENV)/python -m contracts.generate --check
+	@$(VENV)/python -m pytest -q $(RULES)
 
 gen: setup-test ## write the generated documents
 	@$(VENV)/python -m contracts.generate

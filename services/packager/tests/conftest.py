@@ -16,7 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from contracts import keys
 from contracts import model_package as mp
 from contracts import vocabulary as v
-from contracts.events import ModelExportedV1
+from contracts.deployment import ContainerConfig, EdgePackageConfig
+from contracts.events import DeploymentRequestedV1, ModelExportedV1
+from contracts.events.deployment import Access
 from contracts.keys import ObjectRef
 from packager import export_package
 from packager.export_package import Package, Sources
@@ -28,6 +30,7 @@ from servicekit.servers import free_ports
 from servicekit.testing import NatsServer, S3Server
 
 SHAPES = ((40, 90), (61, 33), (32, 48), (20, 120))
+LINUX = EdgePackageConfig(target_platform=v.TargetPlatform.LINUX)
 HOSTILE = (
     "</table><script>alert(1)</script>",
     "| a | `b` | [c](http://evil) ![d](x) | **e**",
@@ -248,3 +251,34 @@ def settings(nats_server: NatsServer, s3_server: S3Server, tmp_path: Path) -> Se
         work_dir=str(tmp_path / "work"),
         unverified_packages="accept",
     )
+
+
+@pytest.fixture
+def exported(
+    object_store: ObjectStore, assemble: Callable[[Artefact], Awaitable[Package]]
+) -> Callable[..., Awaitable[DeploymentRequestedV1]]:
+    """An export whose package is stored; the request for one of its deployments."""
+
+    async def request(artefact: Artefact, config: EdgePackageConfig | ContainerConfig = LINUX) -> DeploymentRequestedV1:
+        job_id, package = uuid4(), await assemble(artefact)
+        stored = await export_package.upload(object_store, job_id, package, _nothing)
+        return DeploymentRequestedV1(
+            deployment_id=uuid4(),
+            export_job_id=job_id,
+            generation=1,
+            desired=v.DesiredState.ACTIVE,
+            deployment_type=v.DeploymentType(config.__struct_config__.tag),
+            name="field",
+            config=config,
+            export_format=artefact.metadata.model_info.export_format,
+            model_version=3,
+            model=stored.model,
+            metadata=stored.metadata,
+            access=Access(user_id=uuid4(), tier=v.Tier.FREE, key_digests=()),
+        )
+
+    return request
+
+
+async def _nothing() -> None:
+    pass
